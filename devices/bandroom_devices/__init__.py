@@ -1,0 +1,1 @@
+"""Device kit: join a room, keep time, follow the beat, play and hear notes."""

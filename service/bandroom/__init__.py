@@ -1,0 +1,1 @@
+"""bandroom: a shared beat for a classroom of instruments, over MQTT."""
