@@ -1,0 +1,1 @@
+"""What travels and who may say it: ids, topics, messages, roles and policy. Pure: no input or output."""
