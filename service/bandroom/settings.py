@@ -1,0 +1,101 @@
+"""Settings: from the command line, the environment (``BANDROOM_…``) and ``bandroom.toml``, in this order."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from bandroom.paths import DEFAULT_HOME, Home
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _public_url(value: str) -> str:
+    """An address that links can be built on: http(s), a host, no query; without the slash at its end."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("it must look like https://band.example.org")
+    return value.rstrip("/")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default."""
+
+    model_config = SettingsConfigDict(env_prefix="BANDROOM_", extra="ignore", frozen=True)
+
+    home: Path = Path(DEFAULT_HOME)
+    """The data folder."""
+    mqtt_host: str = "127.0.0.1"
+    """Address that the broker listens on."""
+    mqtt_port: Port = 1883
+    """0 takes any free one."""
+    http_host: str = "127.0.0.1"
+    http_port: Port = 8080
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = None
+    """Address in links and QR codes, where it is not the one that is listened on (a proxy, a name)."""
+    lan: bool = False
+    """Listen on this machine's address in the local network, so that phones can join."""
+    tempo_workers: int = Field(default=1, ge=1, le=64)
+    """Processes that share the rooms and publish their beats."""
+
+    max_rooms: int = Field(default=100, ge=1, le=100_000)
+    """Open rooms a tenant."""
+    default_bpm: float = Field(default=120, ge=20, le=400)
+    """Counted beats a minute of a new room."""
+    default_meter: str = "4/4"
+    idle_close_s: int = Field(default=3600, ge=60)
+    """A room without anybody is closed after this many seconds."""
+    token_ttl_s: int = Field(default=12 * 3600, ge=60, le=12 * 3600)
+    """Life of a token for people, in seconds."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The file lies in the data folder, and which folder that is comes from the other two.
+        given = init_settings()
+        home = given.get("home") or env_settings().get("home") or DEFAULT_HOME
+        file = TomlConfigSettingsSource(settings_cls, toml_file=Home(home).settings_file)
+        return init_settings, env_settings, file
+
+    @property
+    def home_dir(self) -> Home:
+        return Home(self.home)
+
+
+class BadSettings(ValueError):
+    """A setting has a value that it cannot have; the text says which, and where it came from."""
+
+
+def load(**given: Any) -> Settings:
+    """The settings, with ``given`` (the command line; None counts as not given) before all else.
+
+    Raises ``BadSettings`` with one line on the first bad value.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{Home(given.get('home') or DEFAULT_HOME).settings_file}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"])
+        value = first.get("input")
+        why = first["msg"].removeprefix("Value error, ").lower()
+        raise BadSettings(f"{name} (BANDROOM_{name.upper()}) cannot be {str(value)[:60]!r}: {why}") from error
