@@ -1,0 +1,94 @@
+"""The two files that tell others what runs where: run.json (for scripts) and state.json (for our own parts)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bandroom.paths import Home, write_private
+
+
+class NotRunning(RuntimeError):
+    """Nothing runs on this data folder."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class MqttAddress(_Frozen):
+    """Where the broker's TCP listener is."""
+
+    host: str
+    port: int
+
+
+class HttpAddress(_Frozen):
+    """Where the web address is, as programs on this machine reach it."""
+
+    url: str
+
+
+class Pids(_Frozen):
+    """Process ids of the parts; ``tempo`` in the order of the workers' indices."""
+
+    supervisor: int
+    broker: int
+    service: int
+    tempo: tuple[int, ...]
+
+
+class RunInfo(_Frozen):
+    """run.json: exists while everything runs, and is written anew when a part was restarted."""
+
+    mqtt: MqttAddress
+    http: HttpAddress
+    pids: Pids
+
+    @classmethod
+    def read(cls, home: Home) -> RunInfo:
+        """The handles of what runs on ``home``. Raises ``NotRunning`` if nothing does."""
+        try:
+            return cls.model_validate_json(home.run_json.read_bytes())
+        except FileNotFoundError:
+            raise NotRunning(f"nothing runs on {home.root}; start it with `bandroom up`") from None
+        except ValidationError as error:
+            raise NotRunning(f"{home.run_json} is damaged; start `bandroom up` again") from error
+
+    def write(self, home: Home) -> None:
+        write_private(home.run_json, self.model_dump_json() + "\n")
+
+
+class RunState(_Frozen):
+    """state.json: what a part needs to know of this run. No secrets; written before the parts start."""
+
+    mqtt: MqttAddress
+    http_host: str
+    http_port: int
+    public_url: str
+    """Without a slash at its end; join links and QR codes begin with it."""
+    lan: bool
+    tempo_workers: int
+
+    @property
+    def http_url(self) -> str:
+        """The address as programs on this machine reach it."""
+        return http_url(self.http_host, self.http_port)
+
+    @classmethod
+    def read(cls, home: Home) -> RunState:
+        """Raises ``NotRunning`` if there is none."""
+        try:
+            return cls.model_validate_json(home.state_json.read_bytes())
+        except FileNotFoundError:
+            raise NotRunning(f"{home.state_json} is missing; `bandroom up` writes it") from None
+        except ValidationError as error:
+            raise NotRunning(f"{home.state_json} is damaged; start `bandroom up` again") from error
+
+    def write(self, home: Home) -> None:
+        write_private(home.state_json, self.model_dump_json() + "\n")
+
+
+def http_url(host: str, port: int) -> str:
+    """``http://host:port``, with the brackets that an IPv6 address needs; every address becomes loopback."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
