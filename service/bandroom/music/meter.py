@@ -31,18 +31,26 @@ class Meter:
         if not 1 <= self.num <= _MAX_NUM:
             raise ValueError(f"meter {self.num}/{self.den}: the upper number must be from 1 to {_MAX_NUM}")
         unit = WHOLE_TICKS // self.den
-        if self.q not in (unit, unit * 3 // 2, *(WHOLE_TICKS // d for d in _DENOMINATORS),
-                          *(WHOLE_TICKS // d * 3 // 2 for d in _DENOMINATORS)):
+        if self.q not in (
+            unit,
+            unit * 3 // 2,
+            *(WHOLE_TICKS // d for d in _DENOMINATORS),
+            *(WHOLE_TICKS // d * 3 // 2 for d in _DENOMINATORS),
+        ):
             raise ValueError(f"meter {self.num}/{self.den}: a counted beat of {self.q} ticks is no note value")
         if self.num * unit % self.q:
-            raise ValueError(f"meter {self.num}/{self.den}: a bar of {self.num * unit} ticks is no whole number "
-                             f"of beats of {self.q} ticks")
+            raise ValueError(
+                f"meter {self.num}/{self.den}: a bar of {self.num * unit} ticks is no whole number "
+                f"of beats of {self.q} ticks"
+            )
         if self.grp is not None:
             if not self.grp or min(self.grp) < 1 or sum(self.grp) != self.num:
                 raise ValueError(f"meter {self.num}/{self.den}: the groups {list(self.grp)} must add up to {self.num}")
             if any(g * unit % self.q for g in self.grp):
-                raise ValueError(f"meter {self.num}/{self.den}: the groups {list(self.grp)} must begin on "
-                                 f"counted beats ({self.q} ticks)")
+                raise ValueError(
+                    f"meter {self.num}/{self.den}: the groups {list(self.grp)} must begin on "
+                    f"counted beats ({self.q} ticks)"
+                )
         object.__setattr__(self, "beats_per_bar", self.num * unit // self.q)
 
     @classmethod

@@ -158,13 +158,14 @@ class TempoMap:
             # The hot path: one tempo to the end.
             return Beat(n, m.bar + bar, pos + 1, bpm_from_uq(s.uq, meter.q), t, s.time_of(k + meter.q) - t)
         following = self.time_at(k + meter.q)
-        return Beat(n, m.bar + bar, pos + 1, bpm_from_uq(s.uq_at(k - s.k), meter.q), t, following - t if following else 0)
+        bpm = bpm_from_uq(s.uq_at(k - s.k), meter.q)
+        return Beat(n, m.bar + bar, pos + 1, bpm, t, 0 if following is None else following - t)
 
     def next_beat(self, after_us: int) -> Beat | None:
         """The first beat due later than `after_us`, or None."""
         last = len(self.seg) - 1
-        i = last if self.seg[last].t <= after_us else max(bisect_right(self._ts, after_us) - 1, 0)
-        for i in range(i, last + 1):
+        first = last if self.seg[last].t <= after_us else max(bisect_right(self._ts, after_us) - 1, 0)
+        for i in range(first, last + 1):
             s = self.seg[i]
             if not s.uq:
                 continue
