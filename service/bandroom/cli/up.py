@@ -1,0 +1,112 @@
+"""`bandroom up`: everything on this machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bandroom.cli.errors import CliError
+from bandroom.paths import DEFAULT_HOME, HOME_VARIABLE, Home
+from bandroom.settings import BadSettings, load
+from bandroom.supervisor.errors import InTheWay, StartError
+from bandroom.supervisor.run import Plan
+from bandroom.supervisor.run import up as run_up
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def up(
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", envvar=HOME_VARIABLE, help=f"The data folder.  [default: ./{DEFAULT_HOME}]"),
+    ] = None,
+    mqtt_port: Annotated[
+        int | None, typer.Option("--mqtt-port", help="For devices; 0: any free one.  [default: 1883]")
+    ] = None,
+    http_port: Annotated[
+        int | None, typer.Option("--http-port", help="For browsers; 0: any free one.  [default: 8080]")
+    ] = None,
+    lan: Annotated[
+        bool | None,
+        typer.Option("--lan/--no-lan", help="Listen on this machine's address in the local network."),
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", help="Address in links and QR codes, behind a proxy.")
+    ] = None,
+    tempo_workers: Annotated[
+        int | None, typer.Option("--tempo-workers", help="Processes that publish beats.  [default: 1]")
+    ] = None,
+) -> None:
+    """Start broker, service and tempo worker, and keep them running until Ctrl-C."""
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        _print(text)
+
+    def ready(plan: Plan) -> None:
+        _print(_greeting(plan, time.monotonic() - began))
+
+    try:
+        settings = load(
+            home=home,
+            mqtt_port=mqtt_port,
+            http_port=http_port,
+            lan=lan,
+            public_url=public_url,
+            tempo_workers=tempo_workers,
+        )
+        run_up(settings, say, ready)
+    except BadSettings as error:
+        raise CliError(str(error), err="bad_request") from error
+    except InTheWay as error:
+        raise CliError(str(error), err="not_running") from error
+    except StartError as error:
+        raise CliError(str(error)) from error
+    _print("Stopped.")
+
+
+def _print(text: str) -> None:
+    """To the terminal; one that was closed meanwhile is no reason to end the music."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
+
+
+def _greeting(plan: Plan, seconds: float) -> str:
+    """Where it is, how to make a room, how to stop."""
+    command = _command(plan.home)
+    state = plan.state
+    lines = [
+        *plan.notes,
+        f"Bandroom is up, after {seconds:.1f} s.",
+        f"  web       {state.public_url}",
+        f"  devices   mqtt://{state.mqtt.host}:{state.mqtt.port}",
+        f"  data      {plan.home.root}  (logs in {plan.home.logs.name}/)",
+        "Make a room, in another terminal:",
+        f"  {command} tenants create my-school",
+        f"  {command} rooms create --tenant my-school --start",
+        "Stop: Ctrl-C here.",
+    ]
+    return "\n".join(lines)
+
+
+def _command(home: Home) -> str:
+    """What to type for ``bandroom`` in this shell and folder."""
+    script = Path(sys.argv[0])
+    if shutil.which("bandroom") and script.name == "bandroom":
+        word = "bandroom"
+    elif script.name == "bandroom":
+        word = os.path.relpath(script)
+    else:
+        word = f"{os.path.relpath(sys.executable)} -m bandroom.cli"
+    default = Home(DEFAULT_HOME) == home and HOME_VARIABLE not in os.environ
+    return word if default else f"{HOME_VARIABLE}={shlex.quote(str(home.root))} {word}"

@@ -1,0 +1,85 @@
+"""The broker's configuration, its gate's first files, and how to see that it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+from pathlib import Path
+
+from bandroom.paths import Home, write_private
+from bandroom.runstate import MqttAddress
+from bandroom.supervisor.child import Child
+from bandroom.supervisor.errors import StartError
+from bandroom.supervisor.ports import accepts
+
+_PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
+_LOOK_EVERY_S = 0.02
+
+
+def render(template: str, values: dict[str, str]) -> str:
+    """The template with its @NAMES@ filled in; a line that is only an empty value disappears.
+
+    Raises ``StartError`` for a value that would end its line, and ``KeyError`` for a name without a value.
+    """
+    for name, value in values.items():
+        if "\n" in value or "\r" in value:
+            raise StartError(f"{name.lower()} cannot hold a line break: {value!r}")
+    lines = [(line, _PLACEHOLDER.sub(lambda match: values[match[1]], line)) for line in template.splitlines()]
+    return "".join(f"{filled}\n" for line, filled in lines if filled or not line)
+
+
+def write_conf(home: Home, template: Path, gate: Path, mqtt: MqttAddress) -> None:
+    """Write DIR/broker/mosquitto.conf."""
+    values = {
+        "MQTT_PORT": str(mqtt.port),
+        "MQTT_HOST": mqtt.host,
+        "SOCKET": str(home.broker_socket),
+        # Started by root, mosquitto would change to a user of its own, who cannot read the data folder. The change
+        # would also undo the kernel's promise to end it with its supervisor.
+        "USER": "user root" if os.geteuid() == 0 else "",
+        "GATE": str(gate),
+        "GATE_DIR": str(home.gate),
+    }
+    text = template.read_text()
+    comment = "# Generated; changes are lost at the next start.\n"
+    # Comments of the template name placeholders too; they need no filling in.
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    write_private(home.broker_conf, comment + render(body, values))
+
+
+def ensure_gate_log(home: Home) -> None:
+    """An empty gate log where there is none: the gate refuses to start without. The service fills it."""
+    if not home.gate_log.exists():
+        write_private(home.gate_log, f"bandroom-gate 1 {secrets.token_hex(8)}\n")
+
+
+def forget_last_run(home: Home) -> None:
+    """Remove what a dead broker left: a socket nobody answers, and a report that is no longer true."""
+    home.broker_socket.unlink(missing_ok=True)
+    home.gate_status.unlink(missing_ok=True)
+
+
+async def until_ready(child: Child, home: Home, mqtt: MqttAddress) -> None:
+    """Return when the broker accepts connections and the gate has reported. Waits without end."""
+    while not (gate_reports(home) and home.broker_socket.exists() and accepts(mqtt.host, mqtt.port)):
+        if child.exited.is_set():
+            return
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def gate_reports(home: Home) -> bool:
+    """Whether the gate's status file is there and whole."""
+    return bool(read_status(home))
+
+
+def read_status(home: Home) -> dict[str, str]:
+    """The gate's report; empty while there is none, or while it is being written."""
+    try:
+        lines = home.gate_status.read_text(errors="replace").rstrip().splitlines()
+    except FileNotFoundError:
+        return {}
+    if len(lines) < 2 or lines[0].rstrip() != lines[-1].rstrip() or not lines[0].startswith("status "):
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(" ") for line in lines)}

@@ -1,0 +1,160 @@
+"""One part of the whole (broker, service, a tempo worker): started, watched, started again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bandroom.supervisor.child import Child
+from bandroom.supervisor.errors import StartError
+
+READY_WITHIN_S = 60.0
+_TRIES_AT_FIRST = 5
+_LIVED_LONG_S = 5.0
+_FIRST_DELAY_S = 0.1
+_LONGEST_DELAY_S = 5.0
+
+
+async def _says_so(child: Child) -> None:
+    await child.ready.wait()
+
+
+def _nothing() -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a part is: how to start it, how to see that it is ready, how long it may take to end."""
+
+    name: str
+    start: Callable[[], Child]
+    log: Path
+    grace_s: float
+    before: Callable[[], None] = _nothing
+    """Runs before each start, when the last process is gone."""
+    until_ready: Callable[[Child], Awaitable[None]] = _says_so
+
+
+@dataclass(slots=True)
+class Part:
+    """A part and its present process. ``changed`` is called whenever a new process is ready."""
+
+    spec: Spec
+    say: Callable[[str], None]
+    changed: Callable[[], None]
+    first_up: asyncio.Future[None] = field(init=False)
+    """Done when the part is ready for the first time; holds a ``StartError`` if it never will be."""
+    child: Child | None = None
+    up: bool = False
+    _stopping: bool = False
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.first_up = asyncio.get_running_loop().create_future()
+
+    @property
+    def pid(self) -> int:
+        """Of the present process; 0 while there is none."""
+        return self.child.pid if self.child else 0
+
+    async def keep_running(self) -> None:
+        """Start, and start again at each end, until ``stop``. At once when it had lived, else with growing delay."""
+        tries, delay_s = 0, 0.0
+        while not self._stopping:
+            await self._pause(delay_s)
+            if self._stopping:
+                return
+            self.spec.before()
+            began = time.monotonic()
+            self.child = child = self.spec.start()
+            tries += 1
+            if await self._is_ready(child):
+                self.up = True
+                if not self.first_up.done():
+                    self.first_up.set_result(None)
+                self.changed()
+            await child.exited.wait()
+            self.up = False
+            if self._stopping:
+                return
+            self.say(f"{self.spec.name} {child.ending}; starting it again (see {self.spec.log})")
+            if not self.first_up.done() and tries >= _TRIES_AT_FIRST:
+                self._give_up(child)
+                return
+            lived_long = time.monotonic() - began > _LIVED_LONG_S
+            delay_s = 0.0 if lived_long else min(max(delay_s * 2, _FIRST_DELAY_S), _LONGEST_DELAY_S)
+
+    async def stop(self) -> None:
+        """End it: asked first, by force when its grace is over."""
+        self._stopping = True
+        self._wake.set()
+        if self.child is not None:
+            await self.child.stop(self.spec.grace_s)
+
+    def kill(self) -> None:
+        """End it by force, without waiting."""
+        self._stopping = True
+        self._wake.set()
+        if self.child is not None:
+            self.child.kill()
+
+    async def _pause(self, delay_s: float) -> None:
+        if delay_s:
+            try:
+                async with asyncio.timeout(delay_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+
+    async def _is_ready(self, child: Child) -> bool:
+        """Wait until the part is ready; False if it ended first. One that does neither in time is ended."""
+        ready = asyncio.ensure_future(self.spec.until_ready(child))
+        ended = asyncio.ensure_future(child.exited.wait())
+        try:
+            done, _ = await asyncio.wait({ready, ended}, timeout=READY_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (ready, ended):
+                task.cancel()
+        if not done:
+            self.say(f"{self.spec.name} was not ready within {READY_WITHIN_S:.0f} s; ending it")
+            child.kill()
+        return ready in done and not child.exited.is_set()
+
+    def _give_up(self, child: Child) -> None:
+        text = f"{self.spec.name} {child.ending} at its start, {_TRIES_AT_FIRST} times: "
+        self.first_up.set_exception(StartError(f"{text}{child.last_words() or 'no word'} (log: {self.spec.log})"))
+
+
+class WarmPool:
+    """Processes that have imported a module and wait for their orders (see ``warm``)."""
+
+    def __init__(self, python: Sequence[str], module: str, mark: Path, log: Path) -> None:
+        """``mark`` goes into the command line, where a later supervisor recognises its leftovers by it."""
+        self._argv = [*python, "-m", "bandroom.supervisor.warm", module, str(mark)]
+        self._log = log
+        self._waiting: list[Child] = []
+
+    def prepare(self, count: int = 1) -> None:
+        """Have at least ``count`` waiting."""
+        self._waiting = [child for child in self._waiting if not child.exited.is_set()]
+        while len(self._waiting) < count:
+            self._waiting.append(Child(self._argv, self._log, stdin=True))
+
+    def take(self, argv: Sequence[str], log: Path) -> Child:
+        """Let one run the module with ``argv``, its stderr to ``log``."""
+        self.prepare()
+        child = self._waiting.pop(0)
+        child.send_line(json.dumps({"argv": list(argv), "log": str(log)}))
+        child.use_log(log)
+        return child
+
+    async def stop(self) -> None:
+        """End those that wait."""
+        for child in self._waiting:
+            child.kill()
+            await child.exited.wait()
+        self._waiting.clear()
