@@ -101,7 +101,7 @@ def test_unsubscribe_is_always_allowed(name: str) -> None:
 
 @pytest.mark.rule("ACL-16")
 def test_a_will_has_no_rights_of_its_own() -> None:
-    """A Will is a publish like any other: own presence, QoS 1 and retained, passes; a beat or a plain presence does not."""
+    """A Will is a publish like any other: its own retained presence passes, a beat or a plain presence does not."""
     state = state_of(f"open lincoln {HOME}")
     assert judge(state, student(), Publish("tenant/lincoln/presence/s-a", 1, retain=True))
     assert not judge(state, student(), Publish("tenant/lincoln/presence/s-a", 0, retain=False))
