@@ -160,7 +160,7 @@ def set_meter(m: TempoMap, rev: int, now_us: int, meter: Meter, at: At = "bar", 
     if bpm is not None:
         _check_bpm(bpm)
     place = _bar_line(m, now_us, at)
-    k, t = place if place else (_rebuild.bar_line_from(m, m.seg[-1].k), now_us)
+    k, t = place if place else (_rebuild.bar_line_from(m, m.seg[-1].k), max(now_us, m.seg[-1].t))
     met, moved = _rebuild.with_meter(m, k, meter)
     seg = [replace(s, k=moved(s.k)) for s in m.seg]
     if bpm is not None:
@@ -183,13 +183,12 @@ def cancel(m: TempoMap, rev: int, now_us: int, n: int | None = None) -> Edit:
         seg = [m.seg[0], *(s for s in m.seg[1:] if s.t < horizon)]
         here = m.position_at(horizon)
         met = [m.met[0], *(c for c in m.met[1:] if c.k <= here)]
-        first = next((s for s in m.seg if s not in seg), None)
-        if first is None:
-            first_met = next((c for c in m.met if c not in met), None)
-            if first_met is None:
-                return _unchanged(m, now_us)
-            return _done(m, rev, now_us, seg, met, first_met.n, m.time_at(first_met.k) or now_us)
-        return _done(m, rev, now_us, seg, met, _next_number(m, first.k), first.t)
+        gone = [(s.t, s.k) for s in m.seg if s not in seg]
+        gone += [(max(m.time_at(c.k) or now_us, now_us), c.k) for c in m.met if c not in met]
+        if not gone:
+            return _unchanged(m, now_us)
+        t, k = min(gone)
+        return _done(m, rev, now_us, seg, met, _next_number(m, k), t)
     k = m.beat_ticks(n)
     later = [s for s in m.seg[1:] if s.k == k and s.t > now_us]
     change = next((c for c in m.met[1:] if c.k == k), None)
@@ -301,7 +300,9 @@ def _tempo_before(m: TempoMap, k: int) -> float:
 
 def _set_resting_tempo(m: TempoMap, rev: int, now_us: int, uq: int) -> Edit:
     last = m.seg[-1]
-    return _done(m, rev, now_us, [*m.seg[:-1], replace(last, uq1=uq)], list(m.met), _next_number(m, last.k), now_us)
+    return _done(
+        m, rev, now_us, [*m.seg[:-1], replace(last, uq1=uq)], list(m.met), _next_number(m, last.k), max(now_us, last.t)
+    )
 
 
 def _unchanged(m: TempoMap, now_us: int) -> Edit:
