@@ -1,0 +1,91 @@
+"""The pages and what they load: plain files, served with headers that let nothing else run in them."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Annotated
+
+import segno
+from fastapi import APIRouter, Body, HTTPException, Request
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+from starlette.staticfiles import StaticFiles
+
+STATIC = Path(__file__).parent / "static"
+MQTT_JS = STATIC / "vendor" / "mqtt.esm.js"
+
+router = APIRouter(include_in_schema=False)
+_files = StaticFiles(directory=STATIC)
+
+# A Host header goes into the policy below, so only what can be a host and port is let in.
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_NO_MQTT_JS = (
+    "This installation lacks mqtt.js, the part of the pages that speaks MQTT.\n"
+    "Bring it with `python hatch_build.py` in the source tree, or install bandroom again.\n"
+)
+_LINK = re.compile(r"https?://[^\s\x00-\x1f]{1,400}", re.ASCII)
+
+
+def security_headers(host: str | None) -> dict[str, str]:
+    """Headers of every page. Older Safari does not count WebSockets to the same host as 'self': they are named."""
+    sockets = f" ws://{host} wss://{host}" if host and _HOST.fullmatch(host) else ""
+    policy = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+        f"connect-src 'self'{sockets}; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        # The address after '#' is never sent; without a referrer not even the path leaves the page.
+        "Referrer-Policy": "no-referrer",
+        "Permissions-Policy": "camera=(), microphone=(), geolocation=(), midi=(self)",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        # A file is asked for again and answered with 304: after an update no page runs with old modules.
+        "Cache-Control": "no-cache",
+    }
+
+
+def _page(request: Request, name: str) -> Response:
+    headers = security_headers(request.headers.get("host"))
+    if not MQTT_JS.is_file():
+        return PlainTextResponse(_NO_MQTT_JS, status_code=503, headers=headers)
+    return FileResponse(STATIC / name, media_type="text/html; charset=utf-8", headers=headers)
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def home(request: Request) -> Response:
+    """What this is, and the form to join a room."""
+    return _page(request, "index.html")
+
+
+@router.api_route("/join", methods=["GET", "HEAD"])
+async def join(request: Request) -> Response:
+    """The same document: the tenant, code and key behind '#' never reach the server by this way."""
+    return _page(request, "index.html")
+
+
+@router.api_route("/teacher", methods=["GET", "HEAD"])
+async def teacher(request: Request) -> Response:
+    """Rooms of a school, and their transport, for the holder of a teacher's token."""
+    return _page(request, "teacher.html")
+
+
+@router.api_route("/static/{path:path}", methods=["GET", "HEAD"])
+async def static(request: Request, path: str) -> Response:
+    """Scripts, styles and pictures."""
+    response = await _files.get_response(path, request.scope)
+    response.headers.update(security_headers(request.headers.get("host")))
+    return response
+
+
+@router.post("/qr")
+async def qr(link: Annotated[str, Body(embed=True, max_length=400)]) -> Response:
+    """A QR code of ``link`` as SVG, for the teacher's screen. In the body, as a join link holds a key."""
+    if _LINK.fullmatch(link) is None:
+        raise HTTPException(422, "link: an http or https address is wanted")
+    picture = io.BytesIO()
+    segno.make(link, error="m").save(picture, kind="svg", scale=8, border=4, dark="#000", light="#fff")
+    return Response(picture.getvalue(), media_type="image/svg+xml", headers=security_headers(None))
