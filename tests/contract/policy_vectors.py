@@ -443,13 +443,15 @@ yes deliver   {M}/beat                     ACL-9
         un_one, un_every = f"unmute lincoln {HOME} {sub}", f"unmuteall lincoln {HOME}"
         still = rest.format(sub) + control
         role = who["role"]
+        # The teacher who mutes the class may still show how it goes.
+        quiet = free if who is teacher else muted
         cases += [
             case(f"a muted {role} may not play, and loses nothing else", who, muted + still, [*LOG, one]),
-            case(f"mute all holds for every {role}", who, muted + still, [*LOG, every]),
+            case(f"mute all silences a class, not its teacher: {role}", who, quiet + still, [*LOG, every]),
             case(f"unmuted, a {role} plays again", who, free + still, [*LOG, one, un_one]),
             case(f"unmute all ends mute all for a {role}", who, free + still, [*LOG, every, un_every]),
             case(f"unmute all leaves the single mute of a {role}", who, muted, [*LOG, one, every, un_every]),
-            case(f"unmuting one leaves mute all for a {role}", who, muted, [*LOG, one, every, un_one]),
+            case(f"unmuting one leaves mute all for a {role}", who, quiet, [*LOG, one, every, un_one]),
             case(
                 f"mutes of a {role} do not outlive the room's closing",
                 who,

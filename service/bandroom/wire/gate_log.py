@@ -91,7 +91,7 @@ class Unmute:
 
 @dataclass(frozen=True, slots=True)
 class MuteAll:
-    """Nobody may play in this room, whoever joins later included."""
+    """Nobody but teachers may play in this room, whoever joins later included."""
 
     tenant: TenantId
     room: RoomId

@@ -189,7 +189,8 @@ def _publish(state: GateState, client: Client, topic: str, qos: int, retain: boo
         return _no("ACL-8")
     if parsed.leaf in MUTED_LEAVES and client.role not in SERVICE_ROLES:
         tenant, room, sub = parsed.tenant, parsed.room, parsed.subject
-        if (tenant, room) in state.all_muted or (tenant, room, sub) in state.muted:
+        all_muted = (tenant, room) in state.all_muted and client.role is not Role.TEACHER
+        if all_muted or (tenant, room, sub) in state.muted:
             return _no("ACL-9")
     return place
 
