@@ -1,0 +1,350 @@
+"""What runs inside a device while it is in a room: the line, the clock, the seat, and what comes in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bandroom.mqtt.backoff import Backoff
+from bandroom.mqtt.client import Incoming, NotConnected
+from bandroom.mqtt.endpoint import Endpoint, Tcp, WebSocket
+from bandroom.wire import messages as m
+from bandroom.wire.ids import Role, RoomId, Subject
+from bandroom.wire.topics import Filter, Leaf, Room, Topic, assignment
+
+from bandroom_devices.errors import DeviceError, JoinRefused, Refused, Unreachable
+from bandroom_devices.exchange import BURST, BURST_EVERY_US, BURST_STEP_US, ClockExchange
+from bandroom_devices.hearing import HeardNote, Hearing
+from bandroom_devices.joining import JoinDesk, Membership
+from bandroom_devices.line import Identity, Line
+from bandroom_devices.listeners import Changes, Listeners, either
+from bandroom_devices.localclock import LocalClock
+from bandroom_devices.servertime import ServerTime
+from bandroom_devices.sounding import Ended
+from bandroom_devices.view import RoomView
+
+log = logging.getLogger("bandroom.device")
+
+M = TypeVar("M", bound=m.Message)
+
+_CONNECT_S = 10.0
+_TCP_S = 3.0  # a school's firewall drops packets in silence; the web port is tried after this
+_RENEW_AT = 0.75  # of a token's life: time enough for many tries before it ends
+_REFUSED_US = 15_000_000  # a credential refused for so long is asked for anew at the web door
+
+
+@dataclass(frozen=True, slots=True)
+class HeardBeat:
+    """A ``beat`` message that came in: for watching the network. Music is played by ``Device.beats``."""
+
+    beat: m.Beat
+    arrived_us: int | None  # server time; None while the device's clock is not set
+
+
+@dataclass(frozen=True, slots=True)
+class HeardMidi:
+    """A raw MIDI channel message of a classmate."""
+
+    player: Subject
+    data: bytes
+    arrived_us: int | None
+
+
+class Core:
+    """The state of a device in a room, and the tasks that keep it. All of it for one event loop."""
+
+    def __init__(
+        self,
+        clock: LocalClock,
+        *,
+        desk: JoinDesk | None,
+        identity: Identity | None,
+        endpoint: Endpoint | None,
+        room: RoomId | None,
+    ) -> None:
+        self.clock = clock
+        self.time = ServerTime()
+        self.view = RoomView()
+        self.changes = Changes()
+        self.notes: Listeners[HeardNote] = Listeners()
+        self.beats: Listeners[HeardBeat] = Listeners()
+        self.midi: Listeners[HeardMidi] = Listeners()
+        self.feedback_ms: float | None = None
+        self.room = room
+        self.seat: Membership | None = None
+        self.identity = identity
+        self.line: Line | None = None
+        self.group: asyncio.TaskGroup | None = None
+        self._desk = desk
+        self._endpoint = endpoint
+        self._exchange = ClockExchange()
+        self._hearing = Hearing()
+        self._burst_due = asyncio.Event()
+        self._hanging_due = asyncio.Event()
+        self._assigned: asyncio.Queue[RoomId | None] = asyncio.Queue()
+        self._refused_since_us: int | None = None
+        self._refused = asyncio.Event()
+        self._hears: dict[Leaf, None] = {}
+
+    # -- coming and going
+
+    async def enter(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Join and connect; the tasks that then run until they are cancelled. Raises ``DeviceError``."""
+        self.group = group
+        if self._desk is not None:
+            self._sit(await self._desk.join())
+        await self._open(group)
+        tasks = [self._keep_time(), self._end_hanging()]
+        if self._desk is not None:
+            tasks.append(self._keep_seat(self._desk))
+        if self.who.subject.role is Role.DEVICE:
+            tasks.append(self._follow_assignment())
+        return [group.create_task(task) for task in tasks]
+
+    @property
+    def who(self) -> Identity:
+        """Who the device is. Raises ``RuntimeError`` before it has joined."""
+        if self.identity is None:
+            raise RuntimeError("the device has not joined yet: use it in 'async with'")
+        return self.identity
+
+    def _sit(self, seat: Membership) -> None:
+        self.seat, self.room = seat, seat.room
+        self.identity = Identity(seat.tenant, seat.subject, seat.username, seat.token)
+
+    async def _open(self, group: asyncio.TaskGroup) -> None:
+        """Connect, over TCP or else over the web port. Raises ``Refused`` or ``Unreachable``."""
+        ways = self._ways()
+        for way, endpoint in enumerate(ways):
+            line = Line(
+                endpoint,
+                self.clock,
+                on_message=self._incoming,
+                on_up=self._up,
+                on_refused=self._note_refusal,
+            )
+            await line.subscribe(*self._own_filters(), *self._room_filters())
+            last = way == len(ways) - 1
+            try:
+                self.line = line
+                await line.switch(self.who, group, _CONNECT_S if last else _TCP_S)
+            except Unreachable:
+                if last:
+                    raise
+                log.info("no way to %s, trying %s", endpoint, ways[way + 1])
+            else:
+                return
+
+    def _ways(self) -> list[Endpoint]:
+        if self._endpoint is not None or self.seat is None:
+            return [self._endpoint] if self._endpoint is not None else []
+        ways: list[Endpoint] = []
+        if self.seat.mqtt_host and self.seat.mqtt_port:
+            ways.append(Tcp(self.seat.mqtt_host, self.seat.mqtt_port))
+        if self.seat.ws_url:
+            ways.append(WebSocket(self.seat.ws_url))
+        if not ways:
+            raise Unreachable("the service named no broker to connect to")
+        return ways
+
+    # -- sending
+
+    async def publish_in_room(self, topic: Callable[[Room], Topic[M]], message: M) -> bool:
+        """Publish to a topic of the room; False where there is no room or no connection just now."""
+        if self.room is None or self.line is None:
+            return False
+        try:
+            await self.line.publish(topic(Room(self.who.tenant, self.room)), message)
+        except (NotConnected, TimeoutError):
+            return False
+        return True
+
+    async def hear(self, *leaves: Leaf) -> None:
+        """Subscribe to these leaves of the room, and of rooms that the device is assigned to later."""
+        self._hears.update(dict.fromkeys(leaves))
+        if self.line is not None:
+            await self.line.subscribe(*self._room_filters())
+
+    def _own_filters(self) -> list[Filter]:
+        who = self.who
+        return [Filter.of(assignment(who.tenant, who.subject))] if who.subject.role is Role.DEVICE else []
+
+    def _room_filters(self) -> list[Filter]:
+        if self.room is None:
+            return []
+        who = self.who
+        room = Room(who.tenant, self.room)
+        leaves = (Leaf.TEMPO, Leaf.ROOM, Leaf.MEMBER, *self._hears)
+        return [
+            Filter.of(room.clock_reply(who.subject)),
+            Filter.of(room.feedback(who.subject)),
+            *(Filter(leaf, who.tenant, self.room) for leaf in leaves),
+        ]
+
+    # -- what comes in
+
+    def _incoming(self, incoming: Incoming) -> None:
+        topic, message = incoming.topic, incoming.message
+        if topic.room is not None and topic.room != self.room:
+            return  # of the room that the device has just left
+        local_us = incoming.t_received_ns // 1000
+        match message:
+            case m.ClockReply():
+                self._reply(message, local_us)
+            case m.Note() if topic.subject is not None:
+                self._heard(self._hearing.note(topic.subject, message, local_us, self._server(local_us)))
+            case m.Midi() if topic.subject is not None:
+                self.midi.put(HeardMidi(topic.subject, message.data, self._server(local_us)))
+                self._heard(self._hearing.midi(topic.subject, message, local_us, self._server(local_us)))
+            case m.Beat():
+                self.beats.put(HeardBeat(message, self._server(local_us)))
+            case m.Tempo():
+                if self.view.tempo(message):
+                    self.changes.notify()
+            case m.RoomInfo():
+                for player in self.view.room(message):
+                    self._heard(self._hearing.silence(player, Ended.DROPPED, self._server(local_us)))
+                self.changes.notify()
+            case m.Member() | None if topic.leaf is Leaf.MEMBER and topic.subject is not None:
+                if self.view.member(topic.subject, message):
+                    self._heard(self._hearing.silence(topic.subject, Ended.LEFT, self._server(local_us)))
+                self.changes.notify()
+            case m.Assignment() | None if topic.leaf is Leaf.ASSIGNMENT:
+                self._assigned.put_nowait(message.room if message else None)
+            case m.Feedback():
+                self.feedback_ms = message.ms
+            case _:
+                pass
+
+    def _server(self, local_us: int) -> int | None:
+        return self.time.at(local_us) if self.time.synced else None
+
+    def _heard(self, notes: list[HeardNote]) -> None:
+        for note in notes:
+            self.notes.put(note)
+        if notes:
+            self._hanging_due.set()
+
+    def _reply(self, message: m.ClockReply, arrived_us: int) -> None:
+        sample = self._exchange.reply(message, arrived_us)
+        if sample is not None:
+            was_synced = self.time.synced
+            self.time.add(sample)
+            if self.time.synced and not was_synced:
+                self.changes.notify()
+
+    # -- what goes on all the time
+
+    async def _up(self) -> None:
+        self._refused_since_us = None
+        self._burst_due.set()
+
+    def _note_refusal(self) -> None:
+        now_us = self.clock.now_us()
+        if self._refused_since_us is None:
+            self._refused_since_us = now_us
+            log.warning("the broker refuses this device's credential; trying the same one again for a while")
+        elif now_us - self._refused_since_us >= _REFUSED_US:
+            self._refused.set()
+
+    async def _keep_time(self) -> None:
+        """A burst of pings at once, whenever the line is up again, and every ten seconds."""
+        while True:
+            self._burst_due.clear()
+            for _ in range(BURST):
+                sent_us = self.clock.now_us()
+                ping = self._exchange.ping(sent_us)
+                if not await self.publish_in_room(lambda room: room.clock_ping(self.who.subject), ping):
+                    break
+                await self.clock.sleep_until(sent_us + BURST_STEP_US)
+            rest = self.clock.sleep_until(self.clock.now_us() + BURST_EVERY_US)
+            await either(self._burst_due, asyncio.ensure_future(rest))
+
+    async def _end_hanging(self) -> None:
+        """End notes that nobody else ends."""
+        while True:
+            self._hanging_due.clear()
+            due_us = self._hearing.next_expiry_us()
+            if due_us is None:
+                await self._hanging_due.wait()
+            elif await either(self._hanging_due, asyncio.ensure_future(self.clock.sleep_until(due_us))):
+                now_us = self.clock.now_us()
+                self._heard(self._hearing.expire(now_us, self._server(now_us)))
+
+    async def _keep_seat(self, desk: JoinDesk) -> None:
+        """Renew the token well before it ends; ask at the web door again once it has long been refused."""
+        backoff = Backoff(cap_s=30)
+        renew_us = self.clock.now_us() + self._renew_after_us()
+        while True:
+            if not await either(self._refused, asyncio.ensure_future(self.clock.sleep_until(renew_us))):
+                self._refused.clear()
+            if await self._try_renewal(desk):
+                backoff = Backoff(cap_s=30)
+                renew_us = self.clock.now_us() + self._renew_after_us()
+            else:
+                renew_us = self.clock.now_us() + round(backoff.next_delay_s() * 1e6)
+
+    def _renew_after_us(self) -> int:
+        return round(self.seat.lifetime_s * _RENEW_AT * 1e6) if self.seat else 0
+
+    async def _try_renewal(self, desk: JoinDesk) -> bool:
+        try:
+            await self.renew(desk)
+        except JoinRefused:
+            # The old token is no longer good: take a seat anew, the same one where the service remembers it.
+            # If that is refused as well the device cannot stay, and the error ends the block.
+            self._sit(await desk.join(self.seat))
+            await self._switch()
+        except (Unreachable, Refused) as error:
+            log.info("renewing did not work yet: %s", error)
+            return False
+        return True
+
+    async def renew(self, desk: JoinDesk | None = None) -> None:
+        """Take a newer token and move to a connection with it, without a gap. Raises ``DeviceError``."""
+        desk = desk or self._desk
+        if desk is None or self.seat is None:
+            raise DeviceError("a device that did not join by a code has nothing to renew")
+        self._sit(await desk.renew(self.seat))
+        await self._switch()
+
+    async def _switch(self) -> None:
+        if self.line is not None and self.group is not None:
+            await self.line.switch(self.who, self.group, _CONNECT_S)
+
+    async def _follow_assignment(self) -> None:
+        """Be in the room that the device is assigned to, whichever that is."""
+        wanted: RoomId | None = self.room
+        backoff = Backoff()
+        while True:
+            if wanted == self.room:
+                backoff = Backoff()
+                wanted = await self._assigned.get()
+            elif not await self._move(wanted):
+                # Refused: the room is closed, or the gate hears of the assignment a moment later than we do.
+                try:
+                    async with asyncio.timeout(backoff.next_delay_s()):
+                        wanted = await self._assigned.get()
+                except TimeoutError:
+                    continue
+
+    async def _move(self, room: RoomId | None) -> bool:
+        if self.line is None:
+            return False
+        await self.line.unsubscribe(*self._room_filters())
+        now_us = self.clock.now_us()
+        for player in list(self.view.members):
+            self._heard(self._hearing.silence(player, Ended.LEFT, self._server(now_us)))
+        self.room, self.view = room, RoomView()
+        self.changes.notify()
+        try:
+            await self.line.subscribe(*self._room_filters())
+        except Refused as error:
+            log.warning("cannot enter %s yet: %s", room, error)
+            self.room = None
+            return False
+        self._burst_due.set()
+        return True
