@@ -51,6 +51,7 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._log_path = log
         self._log = open_log(log)
+        self._log_begins = os.fstat(self._log).st_size
         self._rest = b""
         self.ready = asyncio.Event()
         self.exited = asyncio.Event()
@@ -104,6 +105,7 @@ class Child:
         """From now on lines of its stdout go to ``log``."""
         os.close(self._log)
         self._log = open_log(log)
+        self._log_begins = os.fstat(self._log).st_size
         self._log_path = log
 
     def signal(self, number: signal.Signals) -> None:
@@ -128,7 +130,7 @@ class Child:
     def last_words(self) -> str:
         """Why it ended, for a message: the last two lines of its log that speak of errors, else its last line."""
         with self._log_path.open("rb") as file:
-            file.seek(max(0, self._log_path.stat().st_size - 4000))
+            file.seek(max(self._log_begins, self._log_path.stat().st_size - 4000))
             lines = file.read().decode(errors="replace").splitlines()
         errors = [line for line in lines if "error" in line.lower()]
         return " | ".join(errors[-2:] or lines[-1:])

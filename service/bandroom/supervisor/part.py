@@ -63,7 +63,7 @@ class Part:
 
     async def keep_running(self) -> None:
         """Start, and start again at each end, until ``stop``. At once when it had lived, else with growing delay."""
-        tries, delay_s = 0, 0.0
+        tries, deaths, delay_s = 0, 0, 0.0
         while not self._stopping:
             await self._pause(delay_s)
             if self._stopping:
@@ -85,8 +85,10 @@ class Part:
             if not self.first_up.done() and tries >= _TRIES_AT_FIRST:
                 self._give_up(child)
                 return
-            lived_long = time.monotonic() - began > _LIVED_LONG_S
-            delay_s = 0.0 if lived_long else min(max(delay_s * 2, _FIRST_DELAY_S), _LONGEST_DELAY_S)
+            # A first death comes out of the blue and costs no time; one that follows soon is a fault that may stay.
+            soon = time.monotonic() - began < _LIVED_LONG_S
+            deaths = deaths + 1 if soon else 0
+            delay_s = min(_FIRST_DELAY_S * 2 ** (deaths - 2), _LONGEST_DELAY_S) if deaths > 1 else 0.0
 
     async def stop(self) -> None:
         """End it: asked first, by force when its grace is over."""
