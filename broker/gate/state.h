@@ -1,0 +1,48 @@
+/* What the gate knows beyond credentials: the facts that the gate log's entries add up to. Pure. */
+#ifndef BANDROOM_STATE_H
+#define BANDROOM_STATE_H
+
+#include "map.h"
+#include "names.h"
+
+enum verb {
+    VERB_OPEN, VERB_CLOSE, VERB_ASSIGN, VERB_MUTE, VERB_UNMUTE, VERB_MUTE_ALL, VERB_UNMUTE_ALL,
+    VERB_KICK, VERB_REVOKE, VERB_REVOKE_TOKEN, VERB_FLOOR, VERB_LIMIT, VERB_MEMBER,
+};
+
+enum limit {
+    LIMIT_CLIENT_MSGS, LIMIT_CLIENT_BYTES, LIMIT_ROOM_MSGS, LIMIT_ROOM_BYTES, LIMIT_TENANT_MSGS,
+    LIMIT_TENANT_BYTES, LIMIT_CONTROL_MSGS, LIMIT_CLOCK_MSGS, LIMIT_SUBS, LIMIT_COUNT,
+};
+
+struct entry {
+    enum verb verb;
+    struct span tenant, room, subject, token; /* room "-" in `assign`: none */
+    enum limit limit;
+    int64_t number[2];
+};
+
+/* Reads "<verb> <args>" (no sequence number, no checksum). NULL: fine; else what is wrong with it. */
+const char *entry_read(struct span text, struct entry *out);
+
+struct state {
+    struct map facts;
+};
+
+#define FACTS_MAX 1000000
+
+struct state *state_new(uint64_t seed);
+void state_free(struct state *state);
+bool state_apply(struct state *state, const struct entry *entry); /* false: FACTS_MAX reached or no memory */
+
+bool state_is_open(const struct state *state, struct span tenant, struct span room);
+bool state_is_muted(const struct state *state, struct span tenant, struct span room, struct span subject);
+struct span state_room_of_device(const struct state *state, struct span tenant, struct span subject);
+int64_t state_floor(const struct state *state, struct span tenant, struct span subject);
+/* Whether a token of `subject`, issued at `issued` (Unix seconds) with the id `token`, is withdrawn. */
+bool state_is_revoked(const struct state *state, struct span tenant, struct span subject, struct span token,
+                      int64_t issued);
+/* The tenant's own limit: false when it has none and the default holds. Units a second, and burst. */
+bool state_limit(const struct state *state, struct span tenant, enum limit limit, int64_t *rate, int64_t *burst);
+
+#endif
