@@ -142,7 +142,7 @@ class Midi:
 
     def __post_init__(self) -> None:
         length = {0xC: 2, 0xD: 2}.get(self.data[0] >> 4, 3) if self.data and 0x80 <= self.data[0] < 0xF0 else 0
-        if len(self.data) != length or any(byte > 127 for byte in self.data[1:]):
+        if not length or len(self.data) != length or any(byte > 127 for byte in self.data[1:]):
             raise BadMessage(f"{self.data[:8].hex(' ')!r} is not one MIDI channel message of 2 or 3 bytes")
 
     def encode(self) -> bytes:
