@@ -54,7 +54,7 @@ look() {
         # Ubuntu has Chromium as a snap only, which a test cannot drive: Playwright brings its own there (below).
         is_ubuntu || has chromium || has google-chrome || need chromium
         has fluidsynth || need fluidsynth
-        ls /usr/share/sounds/sf[23]/* /usr/share/soundfonts/* >/dev/null 2>&1 || need timgm6mb-soundfont
+        find /usr/share/sounds /usr/share/soundfonts -name '*.sf[23]' 2>/dev/null | grep -q . || need timgm6mb-soundfont
     fi
     missing=${missing# }
 }
