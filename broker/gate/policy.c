@@ -148,7 +148,8 @@ bool policy_may_publish(const struct state *state, const struct who *who, const 
     if (!(MEMBER & 1 << who->role))
         return true;
     return span_is(t->tenant, who->tenant) && (!leaves[t->leaf].in_room || is_in(state, who, t->room)) &&
-           !(leaves[t->leaf].is_muted && state_is_muted(state, t->tenant, t->room, t->subject));
+           !(leaves[t->leaf].is_muted &&
+             state_is_muted(state, t->tenant, t->room, t->subject, who->role == ROLE_TEACHER));
 }
 
 bool policy_may_subscribe(const struct state *state, const struct who *who, struct span filter)

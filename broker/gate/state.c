@@ -211,11 +211,12 @@ bool state_is_open(const struct state *state, struct span tenant, struct span ro
     return fact && fact->on;
 }
 
-bool state_is_muted(const struct state *state, struct span tenant, struct span room, struct span subject)
+bool state_is_muted(const struct state *state, struct span tenant, struct span room, struct span subject,
+                    bool is_teacher)
 {
     const struct fact *all = fact_find(state, 'r', tenant, room, NOTHING);
     const struct fact *one = fact_find(state, 'm', tenant, room, subject);
-    return (all && all->all_muted) || (one && one->on && one->number[0] == (all ? all->number[0] : 0));
+    return (all && all->all_muted && !is_teacher) || (one && one->on && one->number[0] == (all ? all->number[0] : 0));
 }
 
 struct span state_room_of_device(const struct state *state, struct span tenant, struct span subject)

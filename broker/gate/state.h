@@ -36,7 +36,9 @@ void state_free(struct state *state);
 bool state_apply(struct state *state, const struct entry *entry); /* false: FACTS_MAX reached or no memory */
 
 bool state_is_open(const struct state *state, struct span tenant, struct span room);
-bool state_is_muted(const struct state *state, struct span tenant, struct span room, struct span subject);
+/* "Mute all" silences a class, not its teachers; a mute by name silences whom it names. */
+bool state_is_muted(const struct state *state, struct span tenant, struct span room, struct span subject,
+                    bool is_teacher);
 struct span state_room_of_device(const struct state *state, struct span tenant, struct span subject);
 int64_t state_floor(const struct state *state, struct span tenant, struct span subject);
 /* Whether a token of `subject`, issued at `issued` (Unix seconds) with the id `token`, is withdrawn. */
