@@ -1,0 +1,155 @@
+// Server time on this device: pings in bursts, a filter over what comes back, and a clock that never jumps
+// while it is played to. Local time is performance.now() in µs; this device's wall clock is never asked.
+
+import { SlewedOffset } from "./slew.js";
+
+export const BURST = 8;
+export const BURST_GAP_MS = 30;
+const SOON_MS = 10_000;
+const LATER_MS = 20_000;
+const KNOWN_AFTER_MS = 90_000;
+const ZEROS = "0".repeat(16);
+const STEER_MS = 500;
+
+const localUs = () => performance.now() * 1000;
+
+/** The local timer's halt, in ms, from which on it was a sleep: what was known of the offset may no longer hold. */
+const SLEPT_MS = 5_000;
+
+/**
+ * Events: `synced` (for the first time, or anew after a jump), `jump` (the offset moved by more than can be
+ * slewed; whoever plays should come in again at the next bar).
+ */
+export class RoomClock extends EventTarget {
+  /** `filter()` makes a filter: add(t1, t2, t3, t4), offsetAt(t), boundAt(t), synced. `send(text)`: false if offline. */
+  constructor({ filter, send, now = localUs, random = Math.random, isPlaying = () => false }) {
+    super();
+    this.makeFilter = filter;
+    this.filter = filter();
+    this.send = send;
+    this.now = now;
+    this.random = random;
+    this.isPlaying = isPlaying;
+    this.replies = 0;
+  }
+
+  #nonce = "";
+  #sent = new Map();
+  #sequence = 0;
+  #offset = new SlewedOffset();
+  #timers = new Set();
+  #startedAt = 0;
+  #wall = 0;
+  #running = false;
+
+  get synced() {
+    return this.#offset.set;
+  }
+
+  /** How far off server time may be, µs; Infinity before the first reply. */
+  get boundUs() {
+    return this.replies ? this.filter.boundAt(this.now()) : Infinity;
+  }
+
+  /** A connection is up: ask at once, then now and then. */
+  start() {
+    this.stop();
+    this.#running = true;
+    this.#startedAt = this.now();
+    this.#nonce = Array.from({ length: 8 }, () => Math.floor(this.random() * 36).toString(36)).join("");
+    this.#wall = Date.now() - this.now() / 1000;
+    this.#round();
+    this.#every(STEER_MS, () => this.#steer());
+  }
+
+  stop() {
+    this.#running = false;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    this.#sent.clear();
+  }
+
+  /** Server time now, µs. */
+  serverNow() {
+    return this.serverAt(this.now());
+  }
+
+  /** Server time at a local time, both µs. */
+  serverAt(local) {
+    return local + this.#offset.at(local);
+  }
+
+  /** Local time at a server time, both µs. */
+  localAt(server) {
+    return this.#offset.localOf(server);
+  }
+
+  /** Eight pings, 30 ms apart: the first one wakes a sleeping radio. */
+  burst() {
+    for (let i = 0; i < BURST; i++) this.#after(i * BURST_GAP_MS, () => this.#ping());
+  }
+
+  /** A reply came in at local time `t4` µs. */
+  reply(text, t4) {
+    if (text.length !== 28 || text.slice(0, 8) !== this.#nonce) return;
+    const sequence = Number.parseInt(text.slice(9, 11), 16);
+    const server = Number(text.slice(12));
+    const t1 = this.#sent.get(sequence);
+    if (t1 === undefined || !Number.isSafeInteger(server) || server <= 0) return;
+    this.#sent.delete(sequence);
+    this.filter.add(t1, server, server, t4);
+    this.replies += 1;
+    this.#steer();
+  }
+
+  #ping() {
+    const sequence = this.#sequence;
+    this.#sequence = (sequence + 1) % 256;
+    const text = `${this.#nonce} ${sequence.toString(16).padStart(2, "0")} ${ZEROS}`;
+    this.#sent.set(sequence, this.now());
+    if (!this.send(text)) this.#sent.delete(sequence);
+  }
+
+  #round() {
+    this.burst();
+    const known = this.now() - this.#startedAt > KNOWN_AFTER_MS * 1000;
+    this.#after(known ? LATER_MS : SOON_MS, () => this.#round());
+  }
+
+  #steer() {
+    this.#lookForSleep();
+    if (!this.replies || !this.filter.synced) return;
+    const first = !this.#offset.set;
+    const now = this.now();
+    const jumped = this.#offset.steer(now, this.filter.offsetAt(now), !this.isPlaying());
+    if (first) this.dispatchEvent(new Event("synced"));
+    if (jumped) this.dispatchEvent(new Event("jump"));
+  }
+
+  /** performance.now() stands still while some devices sleep; the wall clock, read only for this, shows it. */
+  #lookForSleep() {
+    const wall = Date.now() - this.now() / 1000;
+    const slept = Math.abs(wall - this.#wall) > SLEPT_MS;
+    this.#wall = wall;
+    if (slept) {
+      this.filter = this.makeFilter();
+      this.replies = 0;
+      this.burst();
+    }
+  }
+
+  #after(ms, action) {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      if (this.#running) action();
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  #every(ms, action) {
+    this.#after(ms, () => {
+      action();
+      this.#every(ms, action);
+    });
+  }
+}

@@ -1,0 +1,361 @@
+// A room while one is in it: connection, clock, beat, pads and picture, put together.
+
+import mqtt from "../vendor/mqtt.esm.js";
+import { RoomClock } from "./clock.js";
+import { Metronome } from "./metronome.js";
+import { accent, makeFilter, mapFrom } from "./music.js";
+import { Pads } from "./pads.js";
+import { RoomClient } from "./room_client.js";
+import { settings } from "./settings.js";
+import { Sound } from "./audio.js";
+import { BeatView, linkState, notice, Roster, setText, show } from "./view.js";
+import { words } from "./words.js";
+
+const HANGING_MS = 30_000;
+const RESUBSCRIBE_MS = 3_000;
+const $ = (id) => document.getElementById(id);
+const text = new TextDecoder();
+
+/** The notes of a message, whichever way they were written; null where it is not one. */
+export function readNote(message) {
+  const on = message?.on !== undefined;
+  const value = on ? message.on : message?.off;
+  const notes = Array.isArray(value) ? value : [value];
+  const { v = 96, ch = 0 } = message ?? {};
+  const right = (x, low, high) => Number.isInteger(x) && x >= low && x <= high;
+  if (!notes.length || notes.length > 16 || !notes.every((note) => right(note, 0, 127))) return null;
+  if (!right(v, 1, 127) || !right(ch, 0, 15)) return null;
+  return { on, notes, velocity: v, channel: ch };
+}
+
+/** Events: `left` {why}: the room is over for this page; `info` {info}: the room's state as the service says it. */
+export class RoomPage extends EventTarget {
+  constructor() {
+    super();
+    this.sound = new Sound();
+    this.pads = new Pads($("pads"), { sound: this.sound });
+    this.pads.addEventListener("note", (event) => this.#play(event.detail));
+    this.clock = new RoomClock({
+      filter: makeFilter,
+      send: (ping) => this.client?.publish("clock/q", ping) ?? false,
+      isPlaying: () => this.map?.runningAt(this.clock.serverNow()) ?? false,
+    });
+    const accentOf = (beat, meter = this.#meterOf(beat)) => (meter ? accent(meter, beat.pos) : Number(beat.pos === 1) * 2);
+    this.metronome = new Metronome({ clock: this.clock, sound: this.sound, accentOf });
+    this.view = new BeatView({
+      clock: this.clock,
+      accentOf,
+      beatsPerBarOf: (beat) => this.#meterOf(beat)?.beatsPerBar ?? 4,
+      isCalm: () => settings.isCalm,
+    });
+    this.metronome.addEventListener("beat", (event) => {
+      // For whoever measures: what was put down, when, and for when.
+      document.dispatchEvent(new CustomEvent("bandroom:beat", { detail: event.detail }));
+    });
+    this.view.start();
+    this.#bindControls();
+    this.#bindPage();
+  }
+
+  client = null;
+  map = null;
+  info = null;
+  #rev = -1;
+  #infoRev = -1;
+  #roster = null;
+  #hanging = new Map();
+  #session = null;
+
+  /** Go in with a session. */
+  enter(session) {
+    this.#session = session;
+    this.#rev = this.#infoRev = -1;
+    this.#takeMap(null);
+    this.info = null;
+    this.#roster = new Roster({ me: session.sub });
+    show("join-view", false);
+    show("room-view");
+    show("where");
+    this.#titles();
+    this.client = new RoomClient(session, {
+      connect: (url, options) => mqtt.connect(url, options),
+      url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/mqtt`,
+    });
+    this.client.addEventListener("state", (event) => this.#onState(event.detail));
+    this.client.addEventListener("online", () => this.#onOnline());
+    this.client.addEventListener("message", (event) => this.#onMessage(event.detail));
+    this.client.start();
+    this.metronome.start();
+    $("room-title").focus();
+  }
+
+  /** Go out; the page shows the form again. */
+  leave(why = "") {
+    this.client?.stop();
+    this.client = null;
+    this.clock.stop();
+    this.metronome.stop();
+    this.#takeMap(null);
+    this.pads.releaseAll();
+    this.sound.endAll();
+    show("room-view", false);
+    show("where", false);
+    show("link-state", false);
+    this.dispatchEvent(new CustomEvent("left", { detail: { why } }));
+  }
+
+  #titles() {
+    const { room, tenant } = this.#session;
+    const code = this.#session.code || room;
+    const name = this.info?.name ?? "";
+    const where = name && name !== room ? `${name} · ${tenant}` : tenant;
+    setText("where", `${code} · ${where}`);
+    setText("room-title", `Room ${code}`);
+    document.title = `${code} · Bandroom`;
+  }
+
+  // -- what comes in
+
+  #onState({ state, why }) {
+    if (state === "online") {
+      linkState("on", "Connected");
+      notice(null);
+      this.#sayClosed();
+    } else if (state === "connecting") {
+      linkState("trying", "Connecting…");
+    } else if (state === "reconnecting") {
+      linkState("trying", "Reconnecting…");
+      this.clock.stop();
+      notice(words(why === "refused" ? "refused" : "reconnecting"));
+    } else if (state === "blocked") {
+      linkState("off", "Not connected");
+      notice(words("blocked", `${location.host}/mqtt`), "Try again", () => this.client?.hurry());
+    } else if (state === "ended") {
+      this.leave(why === "put_out" ? "put_out" : "ended");
+    }
+  }
+
+  #onOnline() {
+    this.clock.start();
+    this.metronome.start();
+    // Retained members arrive now; only who comes later is news.
+    setTimeout(() => { if (this.#roster) this.#roster.announce = true; }, 2_000);
+  }
+
+  #onMessage({ leaf, subject, payload, at }) {
+    if (leaf === "clock/r") {
+      this.clock.reply(text.decode(payload), at * 1000);
+      return;
+    }
+    if (payload.length === 0) {
+      if (leaf === "member") this.#memberGone(subject);
+      return;
+    }
+    if (leaf === "midi") return;
+    let message;
+    try {
+      message = JSON.parse(text.decode(payload));
+    } catch {
+      this.client.dropped += 1;
+      return;
+    }
+    if (leaf === "tempo") this.#onTempo(message);
+    else if (leaf === "room") this.#onInfo(message);
+    else if (leaf === "member") this.#onMember(subject, message);
+    else if (leaf === "note") this.#onNote(subject, message);
+    else if (leaf === "beat") this.#onBeat(message, at);
+    else if (leaf === "limit") this.#onLimit(subject);
+    else if (leaf === "feedback") this.#onFeedback(subject, message);
+  }
+
+  #onTempo(message) {
+    if (!Number.isSafeInteger(message?.rev) || message.rev < this.#rev) return;
+    try {
+      this.#takeMap(mapFrom(message));
+      this.#rev = message.rev;
+    } catch (error) {
+      this.client.dropped += 1;
+      console.warn("tempo map not understood:", error);
+    }
+  }
+
+  #takeMap(map) {
+    this.map = map;
+    this.view.map = map;
+    this.metronome.setMap(map);
+  }
+
+  /** The beat itself is made here; one that comes in shows whether a newer map was missed. */
+  #onBeat(message, at) {
+    if (Number.isSafeInteger(message?.rev) && message.rev > this.#rev && !this.#asking) {
+      this.#asking = setTimeout(() => {
+        this.#asking = null;
+        if (message.rev > this.#rev) this.client?.ask("tempo");
+      }, RESUBSCRIBE_MS);
+    }
+    document.dispatchEvent(new CustomEvent("bandroom:heard", { detail: { beat: message, at } }));
+  }
+
+  #asking = null;
+
+  #onInfo(message) {
+    if (!Number.isSafeInteger(message?.rev) || message.rev < this.#infoRev || !Array.isArray(message.muted)) return;
+    this.#infoRev = message.rev;
+    this.info = message;
+    this.#titles();
+    const muted = message.muted.includes(this.#session.sub) || (message.all_muted && this.#session.role === "student");
+    show("mute-state", muted);
+    $("pads").classList.toggle("muted", muted);
+    setText("mute-state", message.all_muted
+      ? "Everybody is muted: the others don't hear your pads. You do."
+      : "Your teacher has muted you: the others don't hear your pads. You do.");
+    this.#sayClosed();
+    this.dispatchEvent(new CustomEvent("info", { detail: { info: message } }));
+  }
+
+  #sayClosed() {
+    if (this.info?.state === "closed") {
+      notice(words("closed"), "Leave", () => this.leave());
+      this.#takeMap(null);
+    }
+  }
+
+  #onMember(sub, message) {
+    if (typeof message?.name !== "string") return;
+    this.#roster.set(sub, message);
+    if (message.state !== "ready") this.#endNotesOf(sub);
+  }
+
+  #memberGone(sub) {
+    this.#roster.set(sub, null);
+    this.#endNotesOf(sub);
+  }
+
+  #onNote(sub, message) {
+    const note = readNote(message);
+    if (!note) {
+      this.client.dropped += 1;
+      return;
+    }
+    this.#roster.plays(sub, note.notes, note.channel, note.on);
+    document.dispatchEvent(new CustomEvent("bandroom:note", { detail: { sub, ...note } }));
+    if (sub === this.#session.sub || !settings.get("hearOthers")) return;
+    for (const number of note.notes) {
+      const key = `${sub}/${note.channel}/${number}`;
+      clearTimeout(this.#hanging.get(key));
+      this.#hanging.delete(key);
+      if (note.on) {
+        this.sound.noteOn(key, number, note.velocity, note.channel, 0.7);
+        // An end that got lost must not sound for ever.
+        this.#hanging.set(key, setTimeout(() => this.sound.noteOff(key), HANGING_MS));
+      } else {
+        this.sound.noteOff(key);
+      }
+    }
+  }
+
+  #endNotesOf(sub) {
+    this.sound.endAll(`${sub}/`);
+  }
+
+  #onLimit(sub) {
+    this.#endNotesOf(sub);
+    if (sub === this.#session.sub) {
+      notice(words("dropped"));
+      setTimeout(() => { if (this.client?.online) notice(null); }, 6_000);
+    }
+  }
+
+  #onFeedback(sub, message) {
+    if (sub !== this.#session.sub || typeof message?.ms !== "number") return;
+    const ms = Math.round(message.ms);
+    show("feedback");
+    setText("feedback", Math.abs(ms) < 15 ? "Right on the beat" : `${Math.abs(ms)} ms ${ms > 0 ? "late" : "early"}`);
+  }
+
+  // -- what goes out
+
+  #play({ on, note, velocity, channel, at }) {
+    const message = on ? { on: note, v: velocity, ch: channel } : { off: note, ch: channel };
+    if (this.clock.synced) message.t = Math.round(this.clock.serverAt(at * 1000));
+    this.client?.publish("note", JSON.stringify(message));
+  }
+
+  #meterOf(beat) {
+    return beat && this.map && beat.n !== undefined ? this.map.meterOf(beat.n)?.meter : null;
+  }
+
+  // -- the page's controls
+
+  #bindControls() {
+    $("sound-button").addEventListener("click", async () => {
+      if (this.sound.running) await this.sound.disable();
+      else await this.enableSound();
+      this.metronome.refresh();
+    });
+    this.sound.addEventListener("change", () => this.#showSound());
+    this.#showSound();
+    const bind = (id, name, toSetting, use) => {
+      const node = $(id);
+      const isBox = node.type === "checkbox";
+      const value = name === "calm" ? settings.isCalm : settings.get(name);
+      if (isBox) node.checked = value;
+      else node.value = String(value);
+      use(value);
+      node.addEventListener("input", () => {
+        const chosen = toSetting(isBox ? node.checked : node.value);
+        settings.set(name, chosen);
+        use(chosen);
+      });
+    };
+    bind("calm", "calm", Boolean, () => undefined);
+    bind("hear-others", "hearOthers", Boolean, (on) => { if (!on) this.sound.endAll("s-"); });
+    bind("kit", "kit", String, (kit) => this.pads.setKit(kit));
+    bind("volume", "volume", Number, (percent) => {
+      this.sound.clickVolume = (percent / 100) ** 2;
+      setText("volume-out", `${percent} %`);
+    });
+    bind("latency", "latencyMs", Number, (ms) => {
+      this.sound.extraLatencyMs = ms;
+      setText("latency-out", `${ms} ms`);
+      this.metronome.refresh();
+    });
+    $("leave").addEventListener("click", () => this.leave("asked"));
+    setInterval(() => this.#showClock(), 1_000);
+  }
+
+  /** Within a click or tap: sound, if the browser has it. */
+  async enableSound() {
+    try {
+      await this.sound.enable();
+    } catch {
+      notice(words("no_sound"));
+    }
+  }
+
+  #showSound() {
+    const on = this.sound.running;
+    $("sound-button").setAttribute("aria-pressed", String(on));
+    setText("sound-label", on ? "The beat sounds: tap to silence it" : "Tap to hear the beat");
+    show("sound-help", on);
+    if (on) this.metronome.refresh();
+  }
+
+  #showClock() {
+    if (!this.client) return;
+    const bound = this.clock.boundUs / 1000;
+    setText("clock-state", this.clock.synced && Number.isFinite(bound)
+      ? `This device's clock is set to within ${bound < 1 ? "1" : Math.ceil(bound)} ms.`
+      : "This device's clock is being set.");
+  }
+
+  #bindPage() {
+    const hurry = () => { if (!document.hidden) this.client?.hurry(); };
+    document.addEventListener("visibilitychange", () => {
+      // Before the timers slow down, clicks are put down further ahead.
+      this.metronome.look();
+      hurry();
+    });
+    addEventListener("online", hurry);
+  }
+}

@@ -1,0 +1,252 @@
+// One browser's connection to a room: MQTT over /mqtt, kept up by itself.
+//
+// A refused sign-in means: wait and try the same again, then renew the token, then join anew. So a broker that
+// restarts sends nobody to the join form. Each connection takes the next digit, which tells a subject's
+// connections apart: the newest "ready" counts, whatever the older one's Will says later.
+
+import { ApiError } from "./api.js";
+import { clientId, filter, parseTopic, publishOptions, topic } from "./topics.js";
+
+const FIRST_WAIT_MS = 100;
+const MAX_WAIT_MS = 5_000;
+const SAME_TOKEN_TRIES = 3;
+const BLOCKED_AFTER = 4;
+const KEEPALIVE_S = 20;
+
+const STUDENT_LEAVES = ["clock/r", "tempo", "room", "beat", "member", "note", "midi", "feedback", "limit"];
+const TEACHER_LEAVES = ["clock/r", "tempo", "room", "beat", "member", "note", "midi", "feedback", "limit"];
+const VIEWER_LEAVES = ["clock/r", "tempo", "room", "beat", "member", "note", "midi"];
+const OWN = { student: ["clock/r", "feedback", "limit"], teacher: ["clock/r"], viewer: ["clock/r"] };
+
+/** Milliseconds before the try after `failures` failed ones: doubling to 5 s, with jitter for a whole school. */
+export function backoffMs(failures, random = Math.random) {
+  return Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.max(0, failures - 1)) * (0.5 + random());
+}
+
+/** The filters of a room for a role; each is granted by the gate by itself. */
+export function filtersFor(role, { tenant, room, sub }) {
+  const leaves = { student: STUDENT_LEAVES, teacher: TEACHER_LEAVES, viewer: VIEWER_LEAVES }[role] ?? STUDENT_LEAVES;
+  const own = OWN[role] ?? OWN.student;
+  return leaves.map((leaf) => ({
+    leaf,
+    name: filter(leaf, { tenant, room, subject: own.includes(leaf) ? sub : null }),
+    qos: publishOptions(leaf).qos,
+  }));
+}
+
+/**
+ * Events: `state` {state, why}, `message` {leaf, subject, payload (bytes), at (ms, performance.now)}, `online`.
+ * States: connecting, online, reconnecting, blocked (the network lets no WebSocket through), ended (with `why`).
+ */
+export class RoomClient extends EventTarget {
+  constructor(session, { connect, url, random = Math.random, now = () => performance.now() }) {
+    super();
+    this.session = session;
+    this.connect = connect;
+    this.url = url;
+    this.random = random;
+    this.now = now;
+    this.state = "idle";
+    this.dropped = 0;
+    this.#digit = Math.floor(random() * 10);
+  }
+
+  #digit;
+  #mqtt = null;
+  #failures = 0;
+  #refusals = 0;
+  #everOpened = false;
+  #timer = null;
+  #renewTimer = null;
+  #stopped = false;
+
+  start() {
+    this.#stopped = false;
+    this.#setState("connecting");
+    this.#open();
+  }
+
+  /** Leave for good: said to the others at once, not only when the Will is sent. */
+  stop() {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#renewTimer);
+    const mqtt = this.#mqtt;
+    this.#mqtt = null;
+    if (mqtt?.connected) {
+      mqtt.publish(this.#presenceTopic(), `disconnected ${mqtt.bandroomDigit}`, publishOptions("presence"));
+      mqtt.end(false, {});
+    } else {
+      mqtt?.end(true);
+    }
+    this.#setState("idle");
+  }
+
+  /** Try at once instead of waiting: the network is back, or the tab is shown again. */
+  hurry() {
+    if (this.state !== "reconnecting" && this.state !== "blocked") return;
+    clearTimeout(this.#timer);
+    this.#failures = 0;
+    this.#open();
+  }
+
+  get online() {
+    return this.#mqtt?.connected === true && this.state === "online";
+  }
+
+  /** Publish to one of my own topics. Returns false when not connected: nothing is kept for later. */
+  publish(leaf, payload) {
+    if (this.#mqtt?.connected !== true) return false;
+    const { tenant, room, sub } = this.session;
+    this.#mqtt.publish(topic(leaf, { tenant, room, subject: sub }), payload, publishOptions(leaf));
+    return true;
+  }
+
+  /** Have a retained leaf sent once more: it was missed. */
+  ask(leaf) {
+    if (this.#mqtt?.connected !== true) return;
+    const { tenant, room } = this.session;
+    this.#mqtt.subscribe(filter(leaf, { tenant, room }), { qos: publishOptions(leaf).qos });
+  }
+
+  #presenceTopic() {
+    return topic("presence", { tenant: this.session.tenant, subject: this.session.sub });
+  }
+
+  #setState(state, why = "") {
+    if (state === this.state && !why) return;
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: { state, why } }));
+  }
+
+  /** Open a connection. It becomes the one in use once it is subscribed; `replacing` stays in use until then. */
+  #open(replacing = null) {
+    if (this.#stopped) return;
+    const { tenant, room, sub, username, token, role } = this.session;
+    const digit = this.#digit;
+    this.#digit = (digit + 1) % 10;
+    const presence = this.#presenceTopic();
+    let settled = false;
+    let refused = null;
+    const mqtt = this.connect(this.url, {
+      protocolVersion: 4,
+      clean: true,
+      clientId: clientId(tenant, sub, digit),
+      username,
+      password: token,
+      keepalive: KEEPALIVE_S,
+      reconnectPeriod: 0,
+      connectTimeout: 10_000,
+      resubscribe: false,
+      queueQoSZero: false,
+      // The library's other timers come from a worker made of text, which the pages' policy forbids.
+      timerVariant: "native",
+      will: { topic: presence, payload: `lost ${digit}`, ...publishOptions("presence") },
+    });
+    mqtt.bandroomDigit = digit;
+    if (!replacing) this.#mqtt = mqtt;
+    mqtt.on("connect", () => {
+      this.#everOpened = true;
+      mqtt.subscribe(
+        Object.fromEntries(filtersFor(role || "student", { tenant, room, sub }).map((f) => [f.name, { qos: f.qos }])),
+        (error, granted) => {
+          if (this.#stopped || (error && !granted)) return;
+          const denied = (granted ?? []).filter((g) => g.qos >= 128);
+          mqtt.publish(presence, `ready ${digit}`, publishOptions("presence"));
+          settled = true;
+          if (replacing) {
+            this.#mqtt = mqtt;
+            replacing.removeAllListeners("close");
+            replacing.end(false, {});
+          }
+          this.#failures = 0;
+          this.#refusals = 0;
+          this.#planRenewal();
+          this.#setState("online");
+          this.dispatchEvent(new CustomEvent("online", { detail: { denied: denied.map((g) => g.topic) } }));
+        },
+      );
+    });
+    mqtt.on("message", (name, payload) => this.#onMessage(name, payload));
+    mqtt.on("error", (error) => {
+      // A number is the broker's answer to CONNECT; all else is the network's.
+      if (typeof error.code === "number" && error.code > 0) refused = error.code;
+    });
+    mqtt.once("close", () => {
+      mqtt.end(true);
+      if (this.#stopped) return;
+      if (replacing && !settled) {
+        this.#timer = setTimeout(() => this.#renew(), backoffMs(6, this.random));
+        return;
+      }
+      if (this.#mqtt === mqtt) this.#lost(refused);
+    });
+  }
+
+  async #lost(refused) {
+    this.#mqtt = null;
+    clearTimeout(this.#renewTimer);
+    this.#failures += 1;
+    if (refused !== null) {
+      this.#refusals += 1;
+      if (this.#refusals > SAME_TOKEN_TRIES && !(await this.#newToken())) return;
+    }
+    if (this.#stopped) return;
+    if (!this.#everOpened && refused === null && this.#failures >= BLOCKED_AFTER) this.#setState("blocked");
+    else this.#setState("reconnecting", refused === null ? "network" : "refused");
+    this.#timer = setTimeout(() => this.#open(), backoffMs(this.#failures, this.random));
+  }
+
+  /** A refusal that lasts: renew, else join anew. False (and `ended`) when neither is to be had. */
+  async #newToken() {
+    try {
+      await this.session.renew();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 0 || error.status >= 500 || error.status === 429) return true;
+      try {
+        await this.session.rejoin();
+      } catch (again) {
+        if (!(again instanceof ApiError)) throw again;
+        if (again.status === 0 || again.status >= 500 || again.status === 429) return true;
+        this.#stopped = true;
+        this.#setState("ended", again.code === "forbidden" ? "put_out" : "not_found");
+        return false;
+      }
+    }
+    this.#refusals = 0;
+    return true;
+  }
+
+  #planRenewal() {
+    clearTimeout(this.#renewTimer);
+    const wait = this.session.renewInMs();
+    // Timers hold 31 bits; a token lives at most 12 hours, far below.
+    if (wait !== null) this.#renewTimer = setTimeout(() => this.#renew(), wait);
+  }
+
+  /** Before the token ends: a new one, a second connection with it, and only then the end of the first. */
+  async #renew() {
+    const current = this.#mqtt;
+    if (this.#stopped || current?.connected !== true) return;
+    try {
+      await this.session.renew();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      // The connection lasts until the token ends; then the refusals lead to a new one.
+      this.#renewTimer = setTimeout(() => this.#renew(), 30_000);
+      return;
+    }
+    if (!this.#stopped && this.#mqtt === current) this.#open(current);
+  }
+
+  #onMessage(name, payload) {
+    const at = this.now();
+    try {
+      const { leaf, subject } = parseTopic(name);
+      this.dispatchEvent(new CustomEvent("message", { detail: { leaf, subject, payload, at } }));
+    } catch {
+      this.dropped += 1;
+    }
+  }
+}

@@ -1,0 +1,34 @@
+// What this device remembers: settings and the last room's code; no token, no name of anybody else.
+
+const DEFAULTS = Object.freeze({
+  calm: null, hearOthers: false, kit: "drums", volume: 80, latencyMs: 0, tenant: "", code: "", nickname: "",
+});
+const STORE = "bandroom.settings";
+
+function read() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(STORE)) ?? {};
+    const known = Object.entries(DEFAULTS).filter(([name, value]) => value === null || typeof kept[name] === typeof value);
+    return Object.fromEntries(known.filter(([name]) => name in kept).map(([name]) => [name, kept[name]]));
+  } catch {
+    return {};
+  }
+}
+
+const current = { ...DEFAULTS, ...read() };
+
+export const settings = Object.freeze({
+  get: (name) => current[name],
+  set(name, value) {
+    current[name] = value;
+    try {
+      localStorage.setItem(STORE, JSON.stringify(current));
+    } catch {
+      // Storage may be forbidden: the settings then last as long as the page.
+    }
+  },
+  /** The picture is to keep still: chosen here, or else asked for in the device's own settings. */
+  get isCalm() {
+    return current.calm ?? matchMedia("(prefers-reduced-motion: reduce)").matches;
+  },
+});

@@ -1,0 +1,196 @@
+// What is seen of the room. Names and texts from others go into the page as text, never as markup.
+
+import { noteName } from "./pads.js";
+
+const $ = (id) => document.getElementById(id);
+
+/** WCAG 2.3.1: nothing may flash more than three times a second. */
+const PULSE_BPM = 170;
+const SHOWN_MS = 350;
+const KINDS = { student: "pupil", teacher: "teacher", device: "instrument", viewer: "screen" };
+
+export function setText(id, text) {
+  const node = $(id);
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export function show(id, visible = true) {
+  $(id).hidden = !visible;
+}
+
+/** The notice at the top: {title, text}, and a button that does `action`. */
+export function notice(message, label = "", action = null) {
+  show("notice", Boolean(message));
+  if (!message) return;
+  setText("notice-title", message.title);
+  setText("notice-text", message.text);
+  const button = $("notice-action");
+  button.hidden = !action;
+  button.textContent = label;
+  button.onclick = action;
+}
+
+/** In words and with a sign: `on`, `trying` or `off`. */
+export function linkState(state, text) {
+  const node = $("link-state");
+  node.hidden = false;
+  node.dataset.state = state;
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** The beat in the picture, drawn from the clock at each frame. */
+export class BeatView {
+  constructor({ clock, accentOf, beatsPerBarOf, isCalm }) {
+    Object.assign(this, { clock, accentOf, beatsPerBarOf, isCalm });
+    this.map = null;
+    this.open = true;
+  }
+
+  #shape = "";
+  #dots = [];
+  #lit = -1;
+
+  start() {
+    const frame = () => {
+      this.draw();
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  }
+
+  draw() {
+    const panel = $("beat-panel");
+    if (!this.map || !this.clock.synced) {
+      setText("transport", this.map ? "Setting the clock…" : "Waiting for the beat");
+      return;
+    }
+    const now = this.clock.serverNow();
+    const running = this.map.runningAt(now);
+    const beat = running ? this.map.beatAtOrBefore(now) : null;
+    const ahead = beat ?? this.map.nextBeat(now);
+    const bpm = this.map.bpmAt(now);
+    setText("bpm", formatBpm(bpm));
+    const meter = this.map.meterAt(this.map.positionAt(now)).meter;
+    setText("meter", `${meter.num}/${meter.den}`);
+    this.#build(ahead, meter);
+    panel.classList.toggle("calm", this.isCalm());
+    panel.classList.toggle("pulsing", !this.isCalm() && bpm <= PULSE_BPM);
+    this.#light(beat ? beat.pos - 1 : -1);
+    setText("transport", transportText(running, beat, ahead, now));
+    const countIn = beat !== null && beat.n < 0;
+    setText("count-label", countIn ? "Count-in" : "Bar");
+    setText("bar", beat ? (countIn ? "" : String(beat.bar)) : "–");
+    setText("pos", beat ? String(beat.pos) : "–");
+  }
+
+  #build(beat, meter) {
+    const count = beat ? this.beatsPerBarOf(beat, this.map) : meter.beatsPerBar;
+    const shape = `${count}/${meter.num}/${meter.den}/${meter.grp ?? ""}`;
+    if (shape === this.#shape) return;
+    this.#shape = shape;
+    this.#lit = -1;
+    const dots = $("dots");
+    dots.classList.toggle("many", count > 8);
+    this.#dots = Array.from({ length: count }, (_, i) => {
+      const dot = document.createElement("span");
+      dot.className = "dot";
+      dot.textContent = String(i + 1);
+      if (i === 0) dot.classList.add("first");
+      else if (this.accentOf({ pos: i + 1 }, meter) > 0) dot.classList.add("group");
+      return dot;
+    });
+    dots.replaceChildren(...this.#dots);
+  }
+
+  #light(index) {
+    if (index === this.#lit) return;
+    this.#dots[this.#lit]?.classList.remove("on");
+    this.#dots[index]?.classList.add("on");
+    this.#lit = index;
+  }
+}
+
+export function formatBpm(bpm) {
+  return String(Math.round(bpm * 10) / 10);
+}
+
+function transportText(running, beat, ahead, now) {
+  if (!running) return ahead && ahead.t - now < 5_000_000 ? "Get ready…" : "Stopped: waiting for the teacher";
+  if (beat && beat.n < 0) return "Count-in";
+  return "Playing";
+}
+
+/** Who is in, and who plays. */
+export class Roster {
+  constructor({ me, now = () => performance.now() }) {
+    this.me = me;
+    this.now = now;
+    this.announce = false;
+    $("roster").replaceChildren();
+    this.#count();
+  }
+
+  #members = new Map();
+
+  /** A member as the service says it; null = gone. */
+  set(sub, member) {
+    const known = this.#members.get(sub);
+    if (!member) {
+      known?.item.remove();
+      this.#members.delete(sub);
+      if (known && this.announce) setText("roster-news", `${known.member.name} has left.`);
+    } else {
+      const entry = known ?? this.#create(sub);
+      entry.member = member;
+      entry.name.textContent = sub === this.me ? `${member.name} (you)` : member.name;
+      const away = member.state !== "ready";
+      entry.item.classList.toggle("away", away);
+      entry.what.textContent = away ? "away" : (KINDS[member.kind] ?? "");
+      if (!known && this.announce && sub !== this.me) setText("roster-news", `${member.name} is here.`);
+    }
+    this.#count();
+  }
+
+  nameOf(sub) {
+    return this.#members.get(sub)?.member.name ?? sub;
+  }
+
+  /** Show that a member plays: the note's name beside theirs for a third of a second after its end. */
+  plays(sub, notes, channel, on) {
+    const entry = this.#members.get(sub);
+    if (!entry) return;
+    if (on) {
+      entry.plays.textContent = `♪ ${notes.map((note) => noteName(note, channel)).join(" ")}`;
+      entry.item.classList.add("playing");
+    }
+    clearTimeout(entry.timer);
+    entry.timer = setTimeout(() => entry.item.classList.remove("playing"), SHOWN_MS);
+  }
+
+  get size() {
+    return this.#members.size;
+  }
+
+  #create(sub) {
+    const item = document.createElement("li");
+    item.className = "member";
+    item.dataset.sub = sub;
+    const [name, what, plays] = ["name", "what", "plays"].map((className) => {
+      const part = document.createElement("span");
+      part.className = className;
+      return part;
+    });
+    // Notes come too fast to be read out.
+    plays.setAttribute("aria-hidden", "true");
+    item.append(name, what, plays);
+    $("roster").append(item);
+    const entry = { item, name, what, plays, member: null, timer: null };
+    this.#members.set(sub, entry);
+    return entry;
+  }
+
+  #count() {
+    const here = [...this.#members.values()].filter((entry) => entry.member?.state === "ready").length;
+    setText("roster-count", here === 1 ? "1 is here" : `${here} are here`);
+  }
+}
