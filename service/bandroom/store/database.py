@@ -123,15 +123,16 @@ class Store:
         rows = self._c.rows("SELECT * FROM revocations WHERE until > ? ORDER BY tenant, what, value", (now_s,))
         return [revocation_of(row) for row in rows]
 
-    def purge(self, now_s: int, commands_before_s: int) -> int:
+    def purge(self, now_s: int, *, wall_s: int, commands_before_s: int) -> int:
         """Delete what has had its day: rested rooms with all they hold, codes, revocations, old replies.
 
-        Returns how many rows went. Inside a ``transaction``.
+        ``now_s`` is server time; revocations end by wall time, as tokens do. Returns how many rows went.
+        Inside a ``transaction``.
         """
         return (
             self._c.write("DELETE FROM rooms WHERE rests_until <= ?", (now_s,))
             + self._c.write("DELETE FROM resting_codes WHERE rests_until <= ?", (now_s,))
-            + self._c.write("DELETE FROM revocations WHERE until <= ?", (now_s,))
+            + self._c.write("DELETE FROM revocations WHERE until <= ?", (wall_s,))
             + self._c.write("DELETE FROM commands WHERE at < ?", (commands_before_s,))
         )
 

@@ -89,10 +89,10 @@ def test_a_code_is_one_rooms_as_long_as_that_room_is_open_or_rests(store: Store)
             lincoln.put_room(a_room(room="TABLE-0001", join_code=JoinCode("MUSIC-1234")))
         assert not lincoln.code_is_free(JoinCode("MUSIC-1234"))
     with store.transaction():
-        store.purge(NOW + 86399, 0)
+        store.purge(NOW + 86399, wall_s=0, commands_before_s=0)
     assert lincoln.room(MUSIC) is not None
     with store.transaction():
-        store.purge(NOW + 86400, 0)
+        store.purge(NOW + 86400, wall_s=0, commands_before_s=0)
     assert lincoln.room(MUSIC) is None
     assert lincoln.code_is_free(JoinCode("MUSIC-1234"))
 
@@ -107,7 +107,7 @@ def test_deleting_a_room_deletes_all_it_held(store: Store) -> None:
         lincoln.enroll(Subject("d-drum-3"), "Drum", NOW)
         lincoln.assign(Subject("d-drum-3"), MUSIC)
         lincoln.keep_answer(MUSIC, "owner", "1", "digest", "{}", NOW)
-        store.purge(NOW + 1, 0)
+        store.purge(NOW + 1, wall_s=0, commands_before_s=0)
     assert lincoln.members(MUSIC) == []
     assert lincoln.mutes(MUSIC) == []
     assert [device.room for device in lincoln.devices()] == [None]

@@ -1,0 +1,178 @@
+"""What an owner or teacher sets up: tenants, rooms, devices, tokens."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from bandroom.auth import devices as device_passwords
+from bandroom.auth.tokens import MAX_TTL_S, Minted, mint
+from bandroom.rooms import codes, nicknames
+from bandroom.rooms.commands import check_room_limit
+from bandroom.rooms.control import Control, Refused
+from bandroom.rooms.effects import Publish
+from bandroom.rooms.playing import new_map, parse_meter
+from bandroom.store import DeviceRow, MemberRow, RoomRow, RoomState, TenantRow, TenantStore
+from bandroom.wire import gate_log as g
+from bandroom.wire.ids import ClientId, JoinCode, Role, RoomId, Subject, TenantId, UserName
+from bandroom.wire.messages import Assignment
+from bandroom.wire.topics import Room, assignment
+
+_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # without l, o, 0, 1: read aloud, they are mistaken
+_LONGEST_NAME = 40
+
+
+@dataclass(frozen=True, slots=True)
+class NewRoom:
+    """What a new room is asked to be; None takes the service's default."""
+
+    code: JoinCode | None = None
+    name: str | None = None
+    bpm: float | None = None
+    meter: str | None = None
+    start: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCredential:
+    """What a device needs to connect. The password is shown once and derived, never stored."""
+
+    device: DeviceRow
+    username: UserName
+    client_id: ClientId
+    password: str
+
+
+def create_tenant(control: Control, tenant: TenantId, name: str | None, max_rooms: int | None = None) -> TenantRow:
+    """A new tenant. Raises ``Refused`` if it exists."""
+    shown = tidy(name, tenant)
+    with control.change():
+        if control.store.tenant(tenant) is not None:
+            raise Refused("conflict", f"there is a tenant {tenant} already")
+        return control.store.create_tenant(tenant, shown, control.now_s(), max_rooms)
+
+
+def create_room(control: Control, tenant: TenantId, asked: NewRoom) -> RoomRow:
+    """A new open room, known to the gate when this returns. Raises ``Refused``."""
+    rows = control.tenant(tenant)
+    meter = parse_meter(asked.meter or control.limits.default_meter)
+    bpm = control.limits.default_bpm if asked.bpm is None else asked.bpm
+    with control.change() as change:
+        now_s = control.now_s()
+        # Codes whose rest is over are free again this very moment, whenever the cleaning comes round.
+        control.store.purge(now_s, wall_s=control.wall_s(), commands_before_s=0)
+        check_room_limit(control, tenant)
+        if asked.code is not None and not rows.code_is_free(asked.code):
+            raise Refused("conflict", f"{asked.code} is in use by another room of {tenant}, or rests: choose another")
+        try:
+            code = asked.code or codes.new_code(rows.code_is_free)
+        except codes.CodesExhausted as error:
+            raise Refused("limit", str(error)) from error
+        rev = control.next_rev(0)
+        tempo = new_map(rev, control.now_us(), bpm, meter, start=asked.start)
+        room = RoomRow(
+            tenant=tenant,
+            room=RoomId(code),
+            join_code=code,
+            join_key=codes.new_key(),
+            state=RoomState.OPEN,
+            name=tidy(asked.name, code),
+            all_muted=False,
+            info_rev=rev,
+            tempo=tempo.encode().decode(),
+            tempo_rev=tempo.rev,
+            created_at=now_s,
+            used_at=now_s,
+            closed_at=None,
+            rests_until=None,
+        )
+        rows.put_room(room)
+        change.gate.append(g.Open(tenant, room.room))
+        topics = Room(tenant, room.room)
+        change.effects += [Publish(topics.tempo(), tempo), Publish(topics.info(), control.info_message(room))]
+    return room
+
+
+def enroll_device(control: Control, tenant: TenantId, sub: Subject, name: str | None) -> DeviceCredential:
+    """A device's credential; enrolling again ends the one before. Raises ``Refused``."""
+    rows = control.tenant(tenant)
+    if sub.role is not Role.DEVICE:
+        raise Refused("bad_request", f"{sub} is no device: a device's name begins with d-, as d-drum-3")
+    shown = tidy(name, sub)
+    with control.change() as change:
+        device = rows.enroll(sub, shown, control.now_s())
+        change.gate.append(g.Floor(tenant, sub, device.floor))
+        change.effects.append(Publish(assignment(tenant, sub), Assignment(device.room)))
+        change.moved.append((tenant, sub))
+    username = UserName.of(tenant, sub, device.generation)
+    password = device_passwords.password(control.keys, username)
+    return DeviceCredential(device, username, ClientId.of(tenant, sub), password)
+
+
+def revoke_device(control: Control, tenant: TenantId, sub: Subject) -> DeviceRow:
+    """Refuse a device from now on and end its connections. Raises ``Refused`` if there is none."""
+    rows = control.tenant(tenant)
+    device = rows.device(sub)
+    if device is None:
+        raise Refused("not_found", f"tenant {tenant} has no device {sub}")
+    if device.revoked_at is not None:
+        return device
+    with control.change() as change:
+        rows.revoke_device(sub, control.now_s())
+        rows.assign(sub, None)
+        change.gate += [g.Floor(tenant, sub, device.generation + 1), g.Assign(tenant, sub, None)]
+        change.effects.append(Publish(assignment(tenant, sub), Assignment(None)))
+        change.gone.append((tenant, sub))
+    revoked = rows.device(sub)
+    assert revoked is not None  # noqa: S101  (rows of devices are never deleted)
+    return revoked
+
+
+def mint_token(control: Control, tenant: TenantId, sub: Subject, room: RoomId | None, ttl_s: int) -> Minted:
+    """A token for a person, by the owner's hand. Pupils and viewers become members of their room. Raises ``Refused``."""
+    rows = control.tenant(tenant)
+    if not 1 <= ttl_s <= MAX_TTL_S:
+        raise Refused("bad_request", f"a token lives 1 to {MAX_TTL_S} seconds, not {ttl_s}")
+    if room is not None:
+        room = control.room(tenant, room).room
+    try:
+        minted = mint(control.keys, tenant, sub, room, now_s=control.wall_s(), ttl_s=ttl_s)
+    except ValueError as error:
+        raise Refused("bad_request", str(error)) from error
+    if room is not None:
+        with control.change() as change:
+            member = rows.member(sub)
+            if member is None or member.room != room or member.kicked_at is not None:
+                add_member(control, rows, room, sub, None, None)
+                change.moved.append((tenant, sub))
+    return minted
+
+
+def add_member(
+    control: Control, rows: TenantStore, room: RoomId, sub: Subject, typed_name: str | None, cookie: str | None
+) -> MemberRow:
+    """Record a member, under the typed name or a generated one, made the only one of its kind in the room."""
+
+    def is_free(name: str) -> bool:
+        return rows.name_is_free(room, name)
+
+    name = nicknames.generated(is_free) if typed_name is None else nicknames.free(typed_name, is_free)
+    member = MemberRow(rows.tenant, room, sub, name, cookie, control.now_s(), None)
+    rows.put_member(member)
+    return member
+
+
+def new_subject(rows: TenantStore) -> Subject:
+    """A pupil's subject that nobody has, or had while a token of theirs may live."""
+    while True:
+        sub = Subject("s-" + "".join(secrets.choice(_LETTERS) for _ in range(5)))
+        if rows.member(sub) is None and rows.revocation("sub", sub) is None:
+            return sub
+
+
+def tidy(name: str | None, otherwise: str) -> str:
+    """A name for a tenant, room or device as typed, or ``otherwise``. Raises ``Refused``."""
+    try:
+        return otherwise if name is None else nicknames.typed(name, _LONGEST_NAME)
+    except nicknames.BadName as error:
+        raise Refused("bad_request", str(error)) from error
