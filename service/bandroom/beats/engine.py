@@ -24,6 +24,7 @@ Encode = Callable[[RoomKey, int, Beat], bytes]
 
 MAX_LATE_US = 100_000
 _STALE_SLACK = 64
+_ROUNDING_US = 1000
 
 
 @dataclass(slots=True)
@@ -222,7 +223,8 @@ def _resume(room: RoomBeats) -> Beat | None:
     beat = tempo_map.next_beat(room.last_us)
     if beat is None or room.last_n is None or beat.n > room.last_n:
         return beat
-    stood_still = not tempo_map.running_at(room.last_us) or any(
+    # A start lies 150 ms ahead of its news, so a millisecond of grace confuses it with nothing.
+    stood_still = not tempo_map.running_at(room.last_us + _ROUNDING_US) or any(
         not s.uq and room.last_us < s.t <= beat.t for s in tempo_map.seg
     )
     while beat is not None and not stood_still and beat.n <= room.last_n:
