@@ -441,7 +441,7 @@ EXPORTED int mosquitto_plugin_init(mosquitto_plugin_id_t *plugin, void **unused,
         }
     }
     mosquitto_log_printf(BROKER_INFO, "gate: log %s read to entry %llu", gate.log.id, (unsigned long long)gate.log.seq);
-    gate.status.is_stale = true;
+    status_write(&gate.status, &gate.log, gate.keys, gate.keys_error);
     return BROKER_OK;
 }
 

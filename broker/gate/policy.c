@@ -165,6 +165,8 @@ bool policy_may_subscribe(const struct state *state, const struct who *who, stru
            (!leaves[t.leaf].in_room || (who->role == ROLE_TEACHER && is_plus(t.room, true)) || is_in(state, who, t.room));
 }
 
+#define ZERO '0' /* from here on 54 printable characters stand for the lengths */
+
 void identity_write(const struct state *state, const struct who *who, const char *nonce, char out[IDENTITY_MAX])
 {
     bool has_room = (MEMBER & ~TEACHER) & 1 << who->role;
@@ -172,9 +174,9 @@ void identity_write(const struct state *state, const struct who *who, const char
     int prefix = snprintf(out + 4, IDENTITY_MAX - 4, room.len ? "tenant/%s/music_room/%.*s/" : "tenant/%s/",
                           who->tenant, (int)room.len, room.at);
     out[0] = roles[who->role].code;
-    out[1] = (char)(' ' + prefix);
-    out[2] = (char)(' ' + strlen(who->tenant));
-    out[3] = (char)(' ' + strlen(who->subject));
+    out[1] = (char)(ZERO + prefix);
+    out[2] = (char)(ZERO + strlen(who->tenant));
+    out[3] = (char)(ZERO + strlen(who->subject));
     snprintf(out + 4 + prefix, IDENTITY_MAX - 4 - (size_t)prefix, "%s%s", who->subject, nonce);
 }
 
@@ -187,9 +189,9 @@ struct hearer {
 
 static struct hearer hearer_of(const char *identity)
 {
-    size_t prefix = (size_t)(identity[1] - ' '), tenant = (size_t)(identity[2] - ' ');
+    size_t prefix = (size_t)(identity[1] - ZERO), tenant = (size_t)(identity[2] - ZERO);
     return (struct hearer){identity[0], {identity + 4, prefix}, {identity + 11, tenant},
-                           {identity + 4 + prefix, (size_t)(identity[3] - ' ')}, prefix > tenant + 8};
+                           {identity + 4 + prefix, (size_t)(identity[3] - ZERO)}, prefix > tenant + 8};
 }
 
 bool identity_read(const char *identity, const char *nonce, struct who *out)

@@ -40,7 +40,7 @@ bool policy_may_subscribe(const struct state *state, const struct who *who, stru
 
 /* An identity is everything that a delivery is judged by, in one string that the broker keeps with its client (as
  * the user name), so that judging takes one comparison and no look-up:
- *   role's character, length of the prefix, of the tenant, of the subject (each as a character, ' ' being 0),
+ *   role's character, length of the prefix, of the tenant, of the subject (each as one printable character, '0' being 0),
  *   the prefix "tenant/<tenant>/music_room/<room>/" (or "tenant/<tenant>/": no room now), subject, nonce.
  * It is written anew whenever an entry of the log changes what it says. The nonce tells it from a user name that
  * came from outside. */

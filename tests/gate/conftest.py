@@ -63,3 +63,18 @@ def start_broker(home: GateHome, gate_build: Path, mosquitto: str) -> Iterator[C
 def broker(home: GateHome, start_broker: Callable[..., Broker]) -> Broker:
     home.log("open lincoln MUSIC-1234", "open lincoln CHOIR-0001", "open other MUSIC-1234")
     return start_broker()
+
+
+@pytest.fixture(scope="module")
+def shared_broker(signing_keys: tuple[SigningKey, SigningKey], gate_build: Path, mosquitto: str) -> Iterator[Broker]:
+    """One broker for the tests of a module that leave nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
+        home = GateHome(Path(folder) / "home", *signing_keys)
+        home.log("open lincoln MUSIC-1234", "open lincoln CHOIR-0001", "open other MUSIC-1234")
+        broker = Broker(home, mosquitto, gate_build / "bandroom_gate.so")
+        try:
+            broker.wait_ready()
+            yield broker
+        finally:
+            code = broker.stop()
+        assert code >= 0, f"the broker died of signal {-code}:\n{broker.log}"
