@@ -1,6 +1,9 @@
 // Sound, made here: the audio clock against the page's clock, clicks, drums and bells. No samples to load.
 
-/** How far the two clocks' relation may move before it is taken at once instead of being smoothed. */
+/** How many readings of the two clocks' relation are kept, and how many it takes to be trusted. */
+const READINGS = 41;
+const ENOUGH = 5;
+/** Older readings are dropped when the relation has moved by this much (another speaker, a halt). */
 const STEP_S = 0.02;
 
 export class Sound extends EventTarget {
@@ -15,6 +18,7 @@ export class Sound extends EventTarget {
   }
 
   #relation = null;
+  #readings = [];
   #held = new Map();
   #noise = null;
 
@@ -40,19 +44,24 @@ export class Sound extends EventTarget {
   async disable() {
     await this.context?.suspend();
     this.#relation = null;
+    this.#readings = [];
   }
 
   /** Keep the relation of audio time to page time fresh; called with each look ahead. */
   measure() {
     if (!this.running) return;
-    const sample = this.#sample();
-    const old = this.#relation;
-    // The pair jitters by a fraction of a block; a slow mean takes that out, a real step is taken at once.
-    this.#relation = old === null || Math.abs(sample - old) > STEP_S ? sample : old + (sample - old) * 0.05;
+    const reading = this.#reading();
+    const readings = this.#readings;
+    // A reading is off by some blocks now and then, above all in the first tenths of a second: the median is not.
+    if (readings.length >= ENOUGH && readings.slice(-3).every((old) => Math.abs(old - reading) < STEP_S) &&
+        Math.abs(median(readings) - reading) > STEP_S) readings.splice(0, readings.length - 3);
+    readings.push(reading);
+    if (readings.length > READINGS) readings.shift();
+    this.#relation = readings.length < ENOUGH ? null : median(readings);
   }
 
   /** Seconds of audio time minus seconds of page time, for sound as it leaves the speaker. */
-  #sample() {
+  #reading() {
     const context = this.context;
     const stamp = context.getOutputTimestamp?.();
     if (stamp && stamp.performanceTime > 0 && stamp.contextTime > 0) {
@@ -176,6 +185,11 @@ export class Sound extends EventTarget {
     }
     return this.#noise;
   }
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1];
 }
 
 function defaultContext() {

@@ -59,7 +59,7 @@ export class BeatView {
   }
 
   draw() {
-    const panel = $("beat-panel");
+    const panel = $("room-view");
     if (!this.map || !this.clock.synced) {
       setText("transport", this.map ? "Setting the clock…" : "Waiting for the beat");
       return;
