@@ -104,6 +104,11 @@ class Core:
             tasks.append(self._follow_assignment())
         return [group.create_task(task) for task in tasks]
 
+    def abandon(self) -> None:
+        """End the line at once, if ``close`` has not ended it."""
+        if self.line is not None:
+            self.line.abandon()
+
     @property
     def who(self) -> Identity:
         """Who the device is. Raises ``RuntimeError`` before it has joined."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from bandroom.mqtt.endpoint import Endpoint, Tcp
 from bandroom.music.tempo_map import Beat, TempoMap
@@ -45,6 +45,7 @@ class Device:
         self._playing: set[tuple[int, int]] = set()
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
+        self._endings: set[asyncio.Task[None]] = set()
 
     # -- ways in
 
@@ -255,7 +256,9 @@ class Device:
         sent = await self._send_note(m.Note(t=self._stamp(t_us), on=on, v=velocity, ch=channel))
         self._playing.update((channel, note) for note in notes)
         if length_s is not None:
-            self._group.create_task(self._end_after(notes, channel, length_s))
+            ending = self._group.create_task(self._end_after(notes, channel, length_s))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
         return sent
 
     async def release(self, *notes: int, channel: int = 0, t_us: int | None = None) -> bool:
@@ -336,6 +339,8 @@ class Device:
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
+        for task in (*self._tasks, *self._endings):
+            task.cancel()
         for channel, note in sorted(self._playing):
             await self.release(note, channel=channel)
         if self._core.line is not None:
@@ -343,9 +348,8 @@ class Device:
         await self._end(error)
 
     async def _end(self, error: BaseException | None) -> None:
-        """End all tasks. Raises what made them end, plain where it is one error alone."""
-        for task in self._tasks:
-            task.cancel()
+        """Wait for all tasks. Raises what made them end, plain where it is one error alone."""
+        self._core.abandon()
         try:
             await self._group.__aexit__(type(error) if error else None, error, None)
         except BaseExceptionGroup as group:
@@ -361,5 +365,5 @@ def _sole(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
     """The one error in ``group``; None where there are several."""
     if len(group.exceptions) > 1:
         return None
-    alone: Any = group.exceptions[0]
-    return _sole(alone) if isinstance(alone, BaseExceptionGroup) else alone
+    alone: Any = next(iter(group.exceptions))
+    return _sole(cast("Any", alone)) if isinstance(alone, BaseExceptionGroup) else alone

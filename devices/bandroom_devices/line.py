@@ -87,6 +87,7 @@ class Line:
         self._on_refused = on_refused
         self._filters: dict[Filter, None] = {}
         self._leg: _Leg | None = None
+        self._legs: list[_Leg] = []
         self._overlapping = False
         self._passed_on: Counter[tuple[str, object]] = Counter()
 
@@ -132,11 +133,14 @@ class Line:
         """
         former = self._leg
         leg = _Leg(identity, (former.digit + 1) % 10 if former else 0)
+        self._legs.append(leg)
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if former is not None:
             former.seen.clear()
             self._passed_on.clear()
             self._overlapping = True
+        else:
+            self._leg = leg  # the first one: what is retained comes in before it is announced
         leg.task = group.create_task(self._hold(leg, ready, give_up_after_s), name=f"line {leg.digit}")
         try:
             await ready
@@ -144,22 +148,29 @@ class Line:
             if former is not None:
                 await self._clock.sleep_until(self._clock.now_us() + _OVERLAP_US)
                 await self._part(former)
+        except BaseException:
+            self._leg = former
+            raise
         finally:
             self._overlapping = False
 
     async def close(self) -> None:
         """Say goodbye: presence tells that we left, the broker sends no Will."""
         leg, self._leg = self._leg, None
-        if leg is None:
-            return
-        if leg.connection is not None and leg.connection.connected:
+        if leg is not None and leg.connection is not None and leg.connection.connected:
             topic = presence(leg.identity.tenant, leg.identity.subject)
             with contextlib.suppress(NotConnected, TimeoutError):
                 await leg.connection.publish(topic, Presence("disconnected", leg.digit), timeout_s=_GOODBYE_S)
-        await self._part(leg)
+            await self._part(leg)
+        self.abandon()
 
-    @staticmethod
-    async def _part(leg: _Leg) -> None:
+    def abandon(self) -> None:
+        """End every connection without a goodbye: one that is being tried, or was just replaced."""
+        for leg in self._legs:
+            if leg.task is not None:
+                leg.task.cancel()
+
+    async def _part(self, leg: _Leg) -> None:
         leg.leave.set()
         if leg.task is not None:
             await asyncio.wait((leg.task,))
@@ -193,6 +204,8 @@ class Line:
             if ready.done():
                 raise
             ready.set_exception(_plain(error))
+        finally:
+            self._legs.remove(leg)
 
     async def _read(self, leg: _Leg, connection: Connection) -> None:
         async for incoming in connection.messages:

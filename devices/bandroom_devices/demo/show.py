@@ -1,0 +1,96 @@
+"""The demo on the terminal: the beat, who plays, and how far from the grid each player's notes arrive."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from bandroom_devices.demo.tally import PlayerTally, Tally, in_ms, nearest_rank, worst
+
+_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
+_STRIP = 10  # characters to each side of the grid line
+_STRIP_MS = 5.0
+
+
+def note_name(note: int) -> str:
+    """As ``C4`` for 60."""
+    return f"{_NAMES[note % 12]}{note // 12 - 1}"
+
+
+def _ms(us: float | None) -> str:
+    return "" if us is None else f"{us / 1000:+.2f}"
+
+
+def _strip(off_us: list[int]) -> Text:
+    """Where the last notes arrived: the grid in the middle, early to the left, late to the right."""
+    cells = ["·"] * (2 * _STRIP + 1)
+    cells[_STRIP] = "┃"
+    text = Text("".join(cells), style="dim")
+    for age, off in enumerate(reversed(off_us[-8:])):
+        place = _STRIP + round(max(-1.0, min(1.0, off / 1000 / _STRIP_MS)) * _STRIP)
+        if age == 0 or text.plain[place] != "●":
+            mark, style = ("●", "bold green" if abs(off) < 2000 else "bold yellow") if age == 0 else ("•", "green")
+            text = Text.assemble(text[:place], (mark, style), text[place + 1 :])
+    return text
+
+
+def _row(player: PlayerTally) -> tuple[RenderableType, ...]:
+    playing = " ".join(note_name(note) for note in sorted(player.sounding))
+    off = player.off_us
+    return (
+        Text(player.name, style="bold" if playing else ""),
+        str(player.voice + 1),
+        f"{player.clock_off_us / 1e6:+.1f} s {player.clock_ppm:+.0f} ppm",
+        Text(f"♪ {playing}" if playing else "", style="cyan"),
+        f"{player.heard}/{player.expected}",
+        _ms(median(off)) if off else "",
+        _ms(worst(off)) if off else "",
+        _strip(off),
+    )
+
+
+def players(tally: Tally) -> Table:
+    """The class, a row each, and the whole of it below."""
+    table = Table(box=box.SIMPLE, show_footer=True, pad_edge=False, padding=(0, 1, 0, 0))
+    every = [off for player in tally.players.values() for off in player.off_us]
+    expected = sum(player.expected for player in tally.players.values())
+    p95 = f"95 % within {nearest_rank([abs(off) for off in every], 95) / 1000:.2f} ms" if every else ""
+    table.add_column("player", footer="the class", min_width=12)
+    table.add_column("part", justify="right")
+    table.add_column("its clock", justify="right", min_width=15)
+    table.add_column("plays", min_width=5)
+    table.add_column("notes", justify="right", footer=f"{len(every)}/{expected}", min_width=7)
+    table.add_column("median", justify="right", footer=_ms(median(every)) if every else "", min_width=6)
+    table.add_column("worst ms", justify="right", footer=_ms(worst(every)) if every else "", min_width=8)
+    table.add_column(f"-{_STRIP_MS:g} ms     grid    +{_STRIP_MS:g} ms", footer=p95)
+    for player in tally.players.values():
+        table.add_row(*_row(player))
+    return table
+
+
+def _beat(tally: Tally, status: str) -> Text:
+    beat = tally.beat
+    if not beat:
+        return Text(status, style="yellow")
+    lights = " ".join("●" if pos == beat["pos"] else "○" for pos in range(1, 5))
+    where = f"bar {beat['bar']:2}" if beat["n"] >= 0 else "count-in"
+    style = "bold green" if beat["pos"] == 1 else "bold"
+    return Text.assemble((f"{where:9}", "bold"), (lights, style), f"   {beat['bpm']:.0f} bpm   ", (status, "dim"))
+
+
+def dashboard(tally: Tally, title: str, status: str) -> RenderableType:
+    """The whole picture."""
+    own = tally.observer_error_us
+    note = "Figures: arrival of each note at an independent observer, minus the nearest eighth of the grid."
+    if own is not None:
+        note += f" The observer knows the time to ±{in_ms(own):.2f} ms."
+    return Group(
+        Panel(_beat(tally, status), title=title, title_align="left", box=box.ROUNDED),
+        players(tally),
+        Text(note, style="dim"),
+    )
