@@ -29,7 +29,7 @@ class HttpAddress(_Frozen):
 
 
 class Pids(_Frozen):
-    """Process ids of the parts; ``tempo`` in the order of the workers' indices."""
+    """Process ids of the parts; ``tempo`` in the order of the workers' indices, ``broker`` 0 where it is not ours."""
 
     supervisor: int
     broker: int

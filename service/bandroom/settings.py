@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     """Address in links and QR codes, where it is not the one that is listened on (a proxy, a name)."""
     lan: bool = False
     """Listen on this machine's address in the local network, so that phones can join."""
+    external_broker: bool = False
+    """The broker runs elsewhere (in a container of its own) on the same data folder: configure it, don't start it."""
+    mqtt_listen: str | None = None
+    """Address in the broker's configuration, where that is not ``mqtt_host``: every one, inside a container."""
     tempo_workers: int = Field(default=1, ge=1, le=64)
     """Processes that share the rooms and publish their beats."""
 

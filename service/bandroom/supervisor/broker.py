@@ -10,7 +10,6 @@ from pathlib import Path
 
 from bandroom.paths import Home, write_private
 from bandroom.runstate import MqttAddress
-from bandroom.supervisor.child import Child
 from bandroom.supervisor.errors import StartError
 from bandroom.supervisor.ports import accepts
 
@@ -31,7 +30,7 @@ def render(template: str, values: dict[str, str]) -> str:
 
 
 def write_conf(home: Home, template: Path, gate: Path, mqtt: MqttAddress) -> None:
-    """Write DIR/broker/mosquitto.conf."""
+    """Write DIR/broker/mosquitto.conf; ``mqtt`` is what to listen on."""
     values = {
         "MQTT_PORT": str(mqtt.port),
         "MQTT_HOST": mqtt.host,
@@ -61,11 +60,10 @@ def forget_last_run(home: Home) -> None:
     home.gate_status.unlink(missing_ok=True)
 
 
-async def until_ready(child: Child, home: Home, mqtt: MqttAddress) -> None:
+async def until_ready(home: Home, mqtt: MqttAddress) -> None:
     """Return when the broker accepts connections and the gate has reported. Waits without end."""
-    while not (gate_reports(home) and home.broker_socket.exists() and accepts(mqtt.host, mqtt.port)):
-        if child.exited.is_set():
-            return
+    # Files and a port of another program: nothing to await.
+    while not (gate_reports(home) and home.broker_socket.exists() and accepts(mqtt.host, mqtt.port)):  # noqa: ASYNC110
         await asyncio.sleep(_LOOK_EVERY_S)
 
 

@@ -73,6 +73,14 @@ def find_gate(home: Home) -> Path:
     return library
 
 
+def external_gate() -> Path:
+    """Where the gate lies for a broker that runs elsewhere: as ``BANDROOM_GATE`` says, unseen from here."""
+    given = os.environ.get(GATE_VARIABLE)
+    if not given:
+        raise StartError(f"with an external broker {GATE_VARIABLE} must say where the gate lies on its side")
+    return Path(given)
+
+
 def _cache(home: Home) -> Path:
     """A folder of this user alone, for the broker loads what lies there."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

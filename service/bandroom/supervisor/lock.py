@@ -55,7 +55,12 @@ def clear_leftovers(home: Home) -> None:
 
 
 def _is_ours(pid: int, home: Home) -> bool:
-    """Whether ``pid`` is still a part on this folder: process ids are used again, so its command line decides."""
+    """Whether ``pid`` is still a part on this folder: process ids are used again, so its command line decides.
+
+    In a container they are used again at once, by us or by whoever started us.
+    """
+    if pid <= 1 or pid in (os.getpid(), os.getppid()):
+        return False
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         mine = os.stat(f"/proc/{pid}").st_uid == os.getuid()

@@ -34,9 +34,11 @@ class Plan:
 
     home: Home
     state: RunState
-    broker_argv: tuple[str, ...]
+    broker_argv: tuple[str, ...] | None
+    """None: the broker runs elsewhere."""
     http: Reserved
-    mqtt: Reserved
+    mqtt: Reserved | None
+    """Held so that the port stays ours while the broker restarts."""
     notes: tuple[str, ...]
     """What the user should know: a port that is not the usual one."""
 
@@ -53,7 +55,10 @@ def prepare(settings: Settings, home: Home) -> Plan:
         raise StartError(str(error)) from error
     ensure_clock_file(home.gate_clock)
     broker.ensure_gate_log(home)
-    program, library = gate.find_broker(), gate.find_gate(home)
+    if settings.external_broker:
+        argv, library = None, gate.external_gate()
+    else:
+        argv, library = (gate.find_broker(), "-c", str(home.broker_conf)), gate.find_gate(home)
 
     asked = settings.model_fields_set
     mqtt_host, http_host = settings.mqtt_host, settings.http_host
@@ -61,18 +66,18 @@ def prepare(settings: Settings, home: Home) -> Plan:
         address = lan_address()
         mqtt_host = mqtt_host if "mqtt_host" in asked else address
         http_host = http_host if "http_host" in asked else address
-    mqtt = reserve("MQTT", mqtt_host, settings.mqtt_port, asked_for="mqtt_port" in asked)
     http = listen("the web", http_host, settings.http_port, asked_for="http_port" in asked)
-    notes = tuple(
-        f"Port {wanted} is taken by another program; {what} is on {got} this time."
-        for what, wanted, got in (
-            ("MQTT", settings.mqtt_port, mqtt.port),
-            ("the web address", settings.http_port, http.port),
-        )
-        if wanted not in (0, got)
-    )
+    notes = _other_port("the web address", settings.http_port, http.port)
+    mqtt = None
+    mqtt_port = settings.mqtt_port
+    if argv is not None:
+        mqtt = reserve("MQTT", settings.mqtt_listen or mqtt_host, mqtt_port, asked_for="mqtt_port" in asked)
+        notes += _other_port("MQTT", mqtt_port, mqtt.port)
+        mqtt_port = mqtt.port
+    elif mqtt_port == 0:
+        raise StartError("with an external broker --mqtt-port must be the one that it listens on, not 0")
     state = RunState(
-        mqtt=MqttAddress(host=mqtt.host, port=mqtt.port),
+        mqtt=MqttAddress(host=mqtt_host, port=mqtt_port),
         http_host=http.host,
         http_port=http.port,
         public_url=settings.public_url or http_url(http.host, http.port),
@@ -80,8 +85,16 @@ def prepare(settings: Settings, home: Home) -> Plan:
         tempo_workers=settings.tempo_workers,
     )
     state.write(home)
-    broker.write_conf(home, gate.broker_data() / "mosquitto.conf", library, state.mqtt)
-    return Plan(home, state, (program, "-c", str(home.broker_conf)), http, mqtt, notes)
+    listener = MqttAddress(host=settings.mqtt_listen or mqtt_host, port=mqtt_port)
+    broker.write_conf(home, gate.broker_data() / "mosquitto.conf", library, listener)
+    return Plan(home, state, argv, http, mqtt, notes)
+
+
+def _other_port(what: str, wanted: int, got: int) -> tuple[str, ...]:
+    """A note if ``wanted`` was taken."""
+    if wanted in (0, got):
+        return ()
+    return (f"Port {wanted} is taken by another program; {what} is on {got} this time.",)
 
 
 class Supervisor:
@@ -94,13 +107,18 @@ class Supervisor:
         self._had_terminal = _has_terminal()
         home = plan.home
         self._pool = WarmPool(_PYTHON, "bandroom.beats.worker", home.root, home.log_of("tempo-spare"))
-        self._broker = Part(self._broker_spec(), say, self._changed)
+        argv = plan.broker_argv
+        self._broker = Part(self._broker_spec(argv), say, self._changed) if argv else None
         self._service = Part(self._service_spec(), say, self._changed)
         self._workers = [Part(self._worker_spec(i), say, self._changed) for i in range(plan.state.tempo_workers)]
 
     @property
     def _parts(self) -> list[Part]:
-        return [self._broker, self._service, *self._workers]
+        return [*self._first_parts, *self._workers]
+
+    @property
+    def _first_parts(self) -> list[Part]:
+        return [self._broker, self._service] if self._broker else [self._service]
 
     def request_stop(self) -> None:
         """Begin the end; asked a second time, end everything by force."""
@@ -114,7 +132,7 @@ class Supervisor:
         """SIGHUP: pass it on to the broker, which reads its keys again; or, if our terminal was closed, end."""
         if self._had_terminal and not _has_terminal():
             self.request_stop()
-        elif self._broker.child is not None:
+        elif self._broker is not None and self._broker.child is not None:
             self._broker.child.signal(signal.SIGHUP)
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -135,7 +153,7 @@ class Supervisor:
             try:
                 # Workers import while broker and service start, and go when there is something to read.
                 self._pool.prepare(len(self._workers))
-                for stage in ([self._broker, self._service], self._workers):
+                for stage in (self._first_parts, self._workers):
                     for part in stage:
                         group.create_task(part.keep_running(), name=part.spec.name)
                     if not await self._all_up(stage):
@@ -174,8 +192,9 @@ class Supervisor:
             for worker in self._workers:
                 group.create_task(worker.stop())
         await self._service.stop()
-        await self._broker.stop()
-        broker.forget_last_run(self._plan.home)
+        if self._broker is not None:
+            await self._broker.stop()
+            broker.forget_last_run(self._plan.home)
 
     def _changed(self) -> None:
         """A part is ready: renew run.json as soon as all of them are, and the spare worker."""
@@ -184,23 +203,22 @@ class Supervisor:
         state = self._plan.state
         pids = Pids(
             supervisor=os.getpid(),
-            broker=self._broker.pid,
+            broker=self._broker.pid if self._broker else 0,
             service=self._service.pid,
             tempo=tuple(worker.pid for worker in self._workers),
         )
         RunInfo(mqtt=state.mqtt, http=HttpAddress(url=state.http_url), pids=pids).write(self._plan.home)
         self._pool.prepare()
 
-    def _broker_spec(self) -> Spec:
-        plan = self._plan
-        home = plan.home
+    def _broker_spec(self, argv: tuple[str, ...]) -> Spec:
+        home, mqtt = self._plan.home, self._plan.state.mqtt
         return Spec(
             "broker",
-            start=lambda: Child(plan.broker_argv, home.log_of("broker")),
+            start=lambda: Child(argv, home.log_of("broker")),
             log=home.log_of("broker"),
             grace_s=3.0,
             before=lambda: broker.forget_last_run(home),
-            until_ready=lambda child: broker.until_ready(child, home, plan.state.mqtt),
+            until_ready=lambda _: broker.until_ready(home, mqtt),
         )
 
     def _service_spec(self) -> Spec:
