@@ -50,7 +50,7 @@ class MetersFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._next = path.with_name(f".{path.name}.{os.getpid()}")
+        self._next = path.with_name(f".{path.name}.new")
         path.parent.mkdir(mode=0o700, exist_ok=True)
 
     def write(self, values: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import aiomqtt
 import pytest
-
 from bandroom.mqtt import (
     Backoff,
     Connected,
@@ -18,6 +17,7 @@ from bandroom.mqtt import (
     UnixSocket,
     connect,
 )
+from bandroom.testing import wait_until_async
 from bandroom.wire.ids import RoomId, Subject, TenantId
 from bandroom.wire.messages import Note, Presence, RoomInfo
 from bandroom.wire.topics import Filter, Leaf, Room, presence
@@ -112,9 +112,7 @@ async def test_a_slow_reader_bounds_the_queue(bare_broker: "Broker") -> None:
         await ear.subscribe(Filter.of(ROOM.note(ADA)))
         for key in range(50):
             await ear.publish(ROOM.note(ADA), Note(on=key))
-        async with asyncio.timeout(5):
-            while ear.counters.received < 50:
-                await asyncio.sleep(0.01)
+        await wait_until_async(lambda: ear.counters.received == 50, what="all arrived")
         assert ear.counters.overflowed == 40
         assert (await anext(ear.messages)).message == Note(on=0)
 
@@ -131,18 +129,20 @@ async def test_a_device_must_have_a_will_and_it_is_sent_only_on_a_loss(bare_brok
         await ear.subscribe(Filter(Leaf.PRESENCE, LINCOLN))
         async with connect(where, device, will=(presence(LINCOLN, drum), Presence("lost", 1))) as left:
             await left.publish(presence(LINCOLN, drum), Presence("disconnected", 1))
-        async with connect(where, device, will=(presence(LINCOLN, drum), Presence("lost", 2)), backoff=quick()):
-            # Somebody takes the client id over: the broker drops the first, whose Will speaks.
-            async with aiomqtt.Client("127.0.0.1", bare_broker.port, identifier="lincoln_d-drum"):
-                async with asyncio.timeout(5):
-                    said = [(await anext(ear.messages)).message for _ in range(2)]
+        # Somebody takes the client id over: the broker drops the first, whose Will speaks.
+        async with (
+            connect(where, device, will=(presence(LINCOLN, drum), Presence("lost", 2)), backoff=quick()),
+            aiomqtt.Client("127.0.0.1", bare_broker.port, identifier="lincoln_d-drum"),
+            asyncio.timeout(5),
+        ):
+            said = [(await anext(ear.messages)).message for _ in range(2)]
     assert said == [Presence("disconnected", 1), Presence("lost", 2)]
 
 
 async def test_connecting_to_nobody_says_why_and_can_be_cancelled() -> None:
     """With a limit, connecting to a dead port fails with the reason; without one it waits, and cancels at once."""
     where = Tcp("127.0.0.1", 1)
-    with pytest.raises(ConnectFailed, match="mqtt://127.0.0.1:1 as lincoln/s-bob") as caught:
+    with pytest.raises(ConnectFailed, match=r"mqtt://127\.0\.0\.1:1 as lincoln/s-bob") as caught:
         async with connect(where, LISTENER, will=None, backoff=quick(), give_up_after_s=0.2):
             pass
     assert not caught.value.refused
