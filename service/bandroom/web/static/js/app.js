@@ -89,7 +89,7 @@ $("join-form").addEventListener("submit", (event) => {
 page.addEventListener("left", (event) => {
   const { why } = event.detail;
   Session.forget();
-  if (why === "put_out" || why === "ended") notice(words(why));
+  if (["put_out", "ended", "closed"].includes(why)) notice(words(why));
   else notice(null);
   showForm();
 });

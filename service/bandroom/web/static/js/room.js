@@ -4,6 +4,7 @@ import mqtt from "../vendor/mqtt.esm.js";
 import { RoomClock } from "./clock.js";
 import { Metronome } from "./metronome.js";
 import { accent, makeFilter, mapFrom } from "./music.js";
+import { readNote } from "./notes.js";
 import { Pads } from "./pads.js";
 import { RoomClient } from "./room_client.js";
 import { settings } from "./settings.js";
@@ -15,18 +16,6 @@ const HANGING_MS = 30_000;
 const RESUBSCRIBE_MS = 3_000;
 const $ = (id) => document.getElementById(id);
 const text = new TextDecoder();
-
-/** The notes of a message, whichever way they were written; null where it is not one. */
-export function readNote(message) {
-  const on = message?.on !== undefined;
-  const value = on ? message.on : message?.off;
-  const notes = Array.isArray(value) ? value : [value];
-  const { v = 96, ch = 0 } = message ?? {};
-  const right = (x, low, high) => Number.isInteger(x) && x >= low && x <= high;
-  if (!notes.length || notes.length > 16 || !notes.every((note) => right(note, 0, 127))) return null;
-  if (!right(v, 1, 127) || !right(ch, 0, 15)) return null;
-  return { on, notes, velocity: v, channel: ch };
-}
 
 /** Events: `left` {why}: the room is over for this page; `info` {info}: the room's state as the service says it. */
 export class RoomPage extends EventTarget {
@@ -131,7 +120,7 @@ export class RoomPage extends EventTarget {
       linkState("off", "Not connected");
       notice(words("blocked", `${location.host}/mqtt`), "Try again", () => this.client?.hurry());
     } else if (state === "ended") {
-      this.leave(why === "put_out" ? "put_out" : "ended");
+      this.leave(why);
     }
   }
 
@@ -336,7 +325,7 @@ export class RoomPage extends EventTarget {
   #showSound() {
     const on = this.sound.running;
     $("sound-button").setAttribute("aria-pressed", String(on));
-    setText("sound-label", on ? "The beat sounds: tap to silence it" : "Tap to hear the beat");
+    setText("sound-label", on ? "Sound is on: tap to silence the beat" : "Tap to hear the beat");
     show("sound-help", on);
     if (on) this.metronome.refresh();
   }

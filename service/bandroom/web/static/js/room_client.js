@@ -23,6 +23,9 @@ export function backoffMs(failures, random = Math.random) {
   return Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.max(0, failures - 1)) * (0.5 + random());
 }
 
+/** Whether the service itself is away or busy, so that its answer says nothing of the token. */
+const passes = (error) => error.status === 0 || error.status >= 500 || error.status === 429;
+
 /** The filters of a room for a role; each is granted by the gate by itself. */
 export function filtersFor(role, { tenant, room, sub }) {
   const leaves = { student: STUDENT_LEAVES, teacher: TEACHER_LEAVES, viewer: VIEWER_LEAVES }[role] ?? STUDENT_LEAVES;
@@ -203,19 +206,25 @@ export class RoomClient extends EventTarget {
       await this.session.renew();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 0 || error.status >= 500 || error.status === 429) return true;
+      if (passes(error)) return true;
+      // Put out of the room: coming back by itself would make nothing of what the teacher did.
+      if (error.code === "forbidden") return this.#end("put_out");
       try {
         await this.session.rejoin();
       } catch (again) {
         if (!(again instanceof ApiError)) throw again;
-        if (again.status === 0 || again.status >= 500 || again.status === 429) return true;
-        this.#stopped = true;
-        this.#setState("ended", again.code === "forbidden" ? "put_out" : "not_found");
-        return false;
+        if (passes(again)) return true;
+        return this.#end(error.code === "closed" ? "closed" : "ended");
       }
     }
     this.#refusals = 0;
     return true;
+  }
+
+  #end(why) {
+    this.#stopped = true;
+    this.#setState("ended", why);
+    return false;
   }
 
   #planRenewal() {
