@@ -33,6 +33,7 @@ class ManualLocalClock:
 
     async def advance(self, us: int) -> None:
         """Move on by ``us`` µs, waking sleepers in order, each at its own time, and letting it run."""
+        await settle()
         target = self._now_us + us
         while self._sleepers and self._sleepers[0][0] <= target:
             due_us, _, woken = heapq.heappop(self._sleepers)

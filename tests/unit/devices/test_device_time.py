@@ -1,0 +1,176 @@
+"""The device's beats on a clock that is moved by hand, without any network."""
+
+import asyncio
+
+import pytest
+from bandroom.mqtt.client import Incoming
+from bandroom.music.edits import set_tempo, start
+from bandroom.music.meter import Meter
+from bandroom.music.tempo_map import Beat, TempoMap
+from bandroom.wire import messages as m
+from bandroom.wire.ids import RoomId, Subject, TenantId
+from bandroom.wire.tempo import to_message
+from bandroom.wire.topics import Room
+from bandroom_devices import Device, SkewedClock
+from bandroom_devices.core import Core
+from bandroom_devices.exchange import BURST
+from bandroom_devices.line import Identity
+from bandroom_devices.testing import ManualLocalClock, settle
+
+T0 = 1_700_000_000_000_000
+ROOM = Room(TenantId("lincoln"), RoomId("MUSIC-1234"))
+ANN = Subject("s-ann")
+
+
+class Bench:
+    """A device in a room that exists only here: true time, and what is handed to the device."""
+
+    def __init__(self, offset_us: int, ppm: float) -> None:
+        self.true = ManualLocalClock(0)
+        self.clock = SkewedClock(offset_us, ppm, self.true)
+        identity = Identity(ROOM.tenant, ANN, "lincoln/s-ann", "secret")
+        self.core = Core(self.clock, desk=None, identity=identity, endpoint=None, room=ROOM.room)
+        self.device = Device(self.core)
+
+    def server_us(self) -> int:
+        return T0 + self.true.now_us()
+
+    def hand(self, topic: object, message: m.Message | None) -> None:
+        self.core._incoming(Incoming(topic, message, False, self.clock.now_us() * 1000))  # type: ignore[arg-type]
+
+    async def exchange(self, way_us: int = 200) -> None:
+        """A burst of pings that all take ``way_us`` each way."""
+        for _ in range(BURST):
+            ping = self.core._exchange.ping(self.clock.now_us())
+            await self.true.advance(way_us)
+            t_us = self.server_us()
+            await self.true.advance(way_us)
+            self.hand(ROOM.clock_reply(ANN), m.ClockReply(ping.nonce, ping.seq, t_us))
+
+    def map(self, tempo_map: TempoMap) -> None:
+        self.hand(ROOM.tempo(), to_message(tempo_map))
+
+
+def running(bpm: float = 120) -> TempoMap:
+    return start(TempoMap.initial(1, T0, bpm, Meter.parse("4/4")), 2, T0, "now", count_in=0).map
+
+
+async def follow(bench: Bench, heard: list[tuple[Beat, int]]) -> None:
+    async for beat in bench.device.beats():
+        heard.append((beat, bench.server_us()))  # noqa: PERF401  (the list is read meanwhile)
+
+
+@pytest.mark.parametrize(("offset_us", "ppm"), [(0, 0.0), (7_000_000, 50.0), (-3_500_000, -50.0)])
+async def test_beats_come_at_their_time_whatever_the_clock(offset_us: int, ppm: float) -> None:
+    """A clock seconds off and 50 ppm wrong: every beat comes within 1 ms of true server time, none before."""
+    bench, heard = Bench(offset_us, ppm), list[tuple[Beat, int]]()
+    follower = asyncio.create_task(follow(bench, heard))
+    await bench.exchange()
+    bench.map(running())
+    for _ in range(3):
+        await bench.true.advance(5_000_000)
+        await bench.exchange()
+    follower.cancel()
+    assert [beat.n for beat, _ in heard] == list(range(len(heard)))
+    assert len(heard) >= 29
+    assert max(abs(at_us - beat.t) for beat, at_us in heard) <= 1_000
+
+
+async def test_late_lost_and_doubled_beat_messages_move_nothing() -> None:
+    """Beat messages that come late, twice or never leave the device's beats where the map has them."""
+    bench, heard = Bench(0, 0), list[tuple[Beat, int]]()
+    follower = asyncio.create_task(follow(bench, heard))
+    await bench.exchange()
+    tempo_map = running()
+    bench.map(tempo_map)
+    for step in range(20):
+        await bench.true.advance(170_000)
+        beat = tempo_map.beat_at_or_before(bench.server_us())
+        if beat is not None and step % 3:
+            message = m.Beat(rev=2, n=beat.n, bar=beat.bar, pos=beat.pos, bpm=beat.bpm, t=beat.t, d=beat.d)
+            bench.hand(ROOM.beat(), message)
+            bench.hand(ROOM.beat(), message)
+    follower.cancel()
+    assert [beat.n for beat, _ in heard] == list(range(7))
+    assert all(0 <= at_us - beat.t <= 10 for beat, at_us in heard)
+
+
+async def test_a_tempo_change_while_waiting_for_a_beat_is_followed() -> None:
+    """The device sleeps towards a slow beat; a new map wakes it and the new grid holds."""
+    bench, heard = Bench(1_000_000, 20), list[tuple[Beat, int]]()
+    follower = asyncio.create_task(follow(bench, heard))
+    await bench.exchange()
+    slow = running(30)
+    bench.map(slow)
+    await bench.true.advance(500_000)
+    fast = set_tempo(slow, 3, bench.server_us(), 240, "now").map
+    bench.map(fast)
+    await bench.true.advance(3_000_000)
+    follower.cancel()
+    assert [beat.n for beat, _ in heard] == list(range(len(heard)))
+    assert len(heard) >= 10
+    assert all(beat == fast.beat(beat.n) for beat, _ in heard[1:])
+
+
+async def test_beats_end_with_the_room() -> None:
+    """A closed room ends the iterator instead of leaving the program waiting for ever."""
+    bench, heard = Bench(0, 0), list[tuple[Beat, int]]()
+    follower = asyncio.create_task(follow(bench, heard))
+    await bench.exchange()
+    bench.map(running())
+    await bench.true.advance(2_000_000)
+    bench.hand(ROOM.info(), m.RoomInfo(rev=1, name="Music", state="closed"))
+    await settle()
+    assert follower.done()
+
+
+async def test_a_device_acts_early_by_its_own_latency() -> None:
+    """With ``early_us`` every beat is handed out that much sooner, still in order."""
+    bench, heard = Bench(0, 0), list[tuple[Beat, int]]()
+    bench.device = Device(bench.core, early_us=30_000)
+    follower = asyncio.create_task(follow(bench, heard))
+    await bench.exchange()
+    bench.map(running())
+    await bench.true.advance(3_000_000)
+    follower.cancel()
+    assert [beat.n for beat, _ in heard] == list(range(len(heard)))
+    assert {round((beat.t - at_us) / 1000) for beat, at_us in heard} == {30}
+
+
+async def test_without_a_connection_a_note_is_told_to_be_unsent() -> None:
+    """Nothing is kept for later: ``play`` says so instead of raising."""
+    bench = Bench(0, 0)
+    await bench.exchange()
+    assert await bench.device.play(60) is False
+
+
+@pytest.mark.parametrize("bad", [{"notes": (128,)}, {"notes": (-1,)}, {"notes": (60,), "velocity": 0}])
+async def test_a_note_that_cannot_be_is_refused_before_it_is_sent(bad: dict[str, object]) -> None:
+    """Out of range: ``ValueError``, whether or not there is a connection."""
+    bench = Bench(0, 0)
+    notes = bad.pop("notes")
+    with pytest.raises(ValueError, match="Note"):
+        await bench.device.play(*notes, **bad)  # type: ignore[misc, arg-type]
+
+
+def test_asking_for_the_time_before_it_is_known_says_what_to_do() -> None:
+    """No made-up time: an error that names ``synced``."""
+    with pytest.raises(RuntimeError, match="synced"):
+        Bench(0, 0).device.now_us()
+
+
+@pytest.mark.parametrize(
+    ("username", "room"),
+    [("lincoln/d-drum-3/1", "MUSIC-1234"), ("lincoln/s-ann", None), ("lincoln/d-drum", None), ("Lincoln/s-a", "X-1")],
+)
+def test_a_credential_and_a_room_that_do_not_fit_are_refused_at_once(username: str, room: str | None) -> None:
+    """A device takes its assigned room, anybody else names one; bad names never reach the network."""
+    with pytest.raises(ValueError, match="incoln"):
+        Device.connect("127.0.0.1", 1883, username, "secret", room=room)
+
+
+def test_secrets_stay_out_of_reprs() -> None:
+    """Neither identity nor credential shows its password."""
+    bench = Bench(0, 0)
+    assert "secret" not in repr(bench.core.who)
+    assert "secret" not in repr(bench.core.who.credential(0))
