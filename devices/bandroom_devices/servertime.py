@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from collections import deque
-
+from bandroom.music.clock_filter import ClockFilter
 from bandroom_devices.exchange import Sample
+
+_UNKNOWN = "server time is not known yet: wait for Device.synced()"
 
 
 class ServerTime:
     """Turns local time into server time and back. Both in whole microseconds."""
 
     def __init__(self) -> None:
-        self._best: deque[Sample] = deque(maxlen=32)
-        self._offset_us: int | None = None
-        self._bound_us = 0
+        self._filter = ClockFilter()
+        self._learned_us = 0  # local time of the last exchange
 
     def add(self, sample: Sample) -> None:
-        """Learn from one exchange."""
-        self._best.append(sample)
-        best = min(self._best, key=lambda each: each.round_trip_us)
-        self._offset_us = ((best.t2 - best.t1) + (best.t3 - best.t4)) // 2
-        self._bound_us = best.round_trip_us // 2
+        """Learn from one exchange; one that cannot have happened is ignored."""
+        if self._filter.add(sample.t1, sample.t2, sample.t3, sample.t4):
+            self._learned_us = sample.t4
 
     @property
     def synced(self) -> bool:
         """Whether server time is known at all."""
-        return self._offset_us is not None
+        return self._filter.synced
 
     def at(self, local_us: int) -> int:
         """Server time at ``local_us``. Raises ``RuntimeError`` before the first exchange."""
-        if self._offset_us is None:
-            raise RuntimeError("server time is not known yet: wait for Device.synced()")
-        return local_us + self._offset_us
+        if not self.synced:
+            raise RuntimeError(_UNKNOWN)
+        return local_us + round(self._filter.offset_at(local_us))
 
     def local_at(self, server_us: int) -> int:
-        """The local time at which it is ``server_us``, as far as one can tell now."""
-        if self._offset_us is None:
-            raise RuntimeError("server time is not known yet: wait for Device.synced()")
-        return server_us - self._offset_us
+        """The local time at which it is ``server_us``, as far as one can tell now. Raises as ``at`` does."""
+        if not self.synced:
+            raise RuntimeError(_UNKNOWN)
+        # The offset changes by 100 ppm at most, so the second look is right to a microsecond for hours ahead.
+        local_us = server_us - round(self._filter.offset_at(self._learned_us))
+        return server_us - round(self._filter.offset_at(local_us))
 
     def bound_us(self, local_us: int) -> int:
         """Server time is known to within this many µs, if the way there takes as long as the way back."""
-        return self._bound_us
+        return round(self._filter.bound_at(local_us))
