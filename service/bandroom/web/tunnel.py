@@ -18,12 +18,9 @@ from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, WebSocket
-from starlette.datastructures import State
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from bandroom.paths import Home
-from bandroom.runstate import NotRunning, RunState
 from bandroom.web.tunnel_limits import Doorkeeper, Limits, Refusal, address_key
 
 log = structlog.stdlib.get_logger(__name__)
@@ -147,16 +144,6 @@ class Tunnel:
         self._public_url = public_url
         self._now = now
 
-    @classmethod
-    def for_home(cls, home: Home, limits: Limits | None = None) -> Tunnel:
-        """To the broker that ``state.json`` in the data folder names."""
-
-        def broker() -> tuple[str, int]:
-            address = RunState.read(home).mqtt
-            return address.host, address.port
-
-        return cls(broker, RunState.read(home).public_url, limits)
-
     def figures(self) -> dict[str, int]:
         """The counters and the number of open tunnels, for metrics."""
         return {**asdict(self.counters), "open": self.doorkeeper.open}
@@ -190,7 +177,7 @@ class Tunnel:
             self.doorkeeper.leave(key, self._now())
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the broker's TCP port. Raises ``OSError``, ``TimeoutError``, ``NotRunning``."""
+        """A connection to the broker's TCP port. Raises ``OSError`` or ``TimeoutError``."""
         host, port = self._broker()
         async with asyncio.timeout(self.limits.accept_s):
             # The reader's limit is what bounds the memory held for a browser that reads slowly.
@@ -235,7 +222,7 @@ class _Visit:
         self._counters.opened += 1
         try:
             reader, writer = await self._tunnel.connect()
-        except (OSError, TimeoutError, NotRunning):
+        except (OSError, TimeoutError):
             self._counters.broker_away += 1
             await self._close(_TRY_LATER, "the broker does not answer")
             return
@@ -328,15 +315,8 @@ async def _deny(websocket: WebSocket, status: Literal[400, 403, 429], text: str,
     await websocket.send_denial_response(PlainTextResponse(text + "\n", status_code=status, headers=headers))
 
 
-def tunnel_of(state: State) -> Tunnel:
-    """The application's one tunnel: ``state.tunnel``, made for ``state.home`` when first wanted."""
-    tunnel: Tunnel | None = getattr(state, "tunnel", None)
-    if tunnel is None:
-        tunnel = state.tunnel = Tunnel.for_home(state.home)
-    return tunnel
-
-
 @router.websocket("/mqtt")
 async def mqtt(websocket: WebSocket) -> None:
     """MQTT 3.1.1 or 5 in binary WebSocket messages, subprotocol ``mqtt``."""
-    await tunnel_of(websocket.app.state).serve(websocket)
+    tunnel: Tunnel = websocket.app.state.tunnel
+    await tunnel.serve(websocket)
