@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bandroom.auth import devices as device_passwords
 from bandroom.auth.tokens import MAX_TTL_S, Minted, mint
-from bandroom.rooms import codes, nicknames
+from bandroom.rooms import codes, nicknames, people, upkeep
 from bandroom.rooms.commands import check_room_limit
 from bandroom.rooms.control import Control, Refused
 from bandroom.rooms.effects import Publish
@@ -60,7 +60,7 @@ def create_room(control: Control, tenant: TenantId, asked: NewRoom) -> RoomRow:
     with control.change() as change:
         now_s = control.now_s()
         # Codes whose rest is over are free again this very moment, whenever the cleaning comes round.
-        control.store.purge(now_s, wall_s=control.wall_s(), commands_before_s=0)
+        upkeep.forget_rested(control, change)
         check_room_limit(control, tenant)
         if asked.code is not None and not rows.code_is_free(asked.code):
             raise Refused("conflict", f"{asked.code} is in use by another room of {tenant}, or rests: choose another")
@@ -128,8 +128,22 @@ def revoke_device(control: Control, tenant: TenantId, sub: Subject) -> DeviceRow
     return revoked
 
 
+def assign_device(control: Control, tenant: TenantId, sub: Subject, room: RoomId | None) -> DeviceRow:
+    """Bring a device into an open room, or with None out of any. Raises ``Refused``."""
+    rows = control.tenant(tenant)
+    device = rows.device(sub)
+    if device is None or device.revoked_at is not None:
+        raise Refused("not_found", f"tenant {tenant} has no device {sub}: enroll it first")
+    target = None if room is None else control.room(tenant, room)
+    if target is not None and not target.is_open:
+        raise Refused("closed", f"{target.room} is closed: reopen it first")
+    with control.change() as change:
+        people.move_device(control, change, device, None if target is None else target.room)
+    return rows.device(sub) or device
+
+
 def mint_token(control: Control, tenant: TenantId, sub: Subject, room: RoomId | None, ttl_s: int) -> Minted:
-    """A token for a person, by the owner's hand. Pupils and viewers become members of their room. Raises ``Refused``."""
+    """A token for a person. Pupils and viewers become members of their room. Raises ``Refused``."""
     rows = control.tenant(tenant)
     if not 1 <= ttl_s <= MAX_TTL_S:
         raise Refused("bad_request", f"a token lives 1 to {MAX_TTL_S} seconds, not {ttl_s}")

@@ -9,10 +9,10 @@ from bandroom.rooms import codes, nicknames
 from bandroom.rooms.control import Change, Control, Refused, done
 from bandroom.rooms.effects import Publish
 from bandroom.rooms.life import REST_S
-from bandroom.store import RoomRow
+from bandroom.store import DeviceRow, RoomRow
 from bandroom.wire import commands as c
 from bandroom.wire import gate_log as g
-from bandroom.wire.ids import BadId, Role, Subject
+from bandroom.wire.ids import BadId, Role, RoomId, Subject
 from bandroom.wire.messages import Assignment, Reply
 from bandroom.wire.topics import assignment
 
@@ -138,10 +138,14 @@ def _assign(control: Control, change: Change, room: RoomRow, command: c.AssignDe
         raise Refused("not_found", f"tenant {room.tenant} has no device {command.device}: enroll it first")
     if command.away and device.room != room.room:
         return  # it is not here: nothing to take away
-    target = None if command.away else room.room
+    move_device(control, change, device, None if command.away else room.room)
+
+
+def move_device(control: Control, change: Change, device: DeviceRow, target: RoomId | None) -> None:
+    """Put a device into a room or out of any, inside a change."""
     if device.room == target:
         return
-    rows.assign(device.sub, target)
-    change.gate.append(g.Assign(room.tenant, device.sub, target))
-    change.effects.append(Publish(assignment(room.tenant, device.sub), Assignment(target)))
-    change.moved.append((room.tenant, device.sub))
+    control.store.for_tenant(device.tenant).assign(device.sub, target)
+    change.gate.append(g.Assign(device.tenant, device.sub, target))
+    change.effects.append(Publish(assignment(device.tenant, device.sub), Assignment(target)))
+    change.moved.append((device.tenant, device.sub))

@@ -132,6 +132,10 @@ class TenantStore:
             },
         )
 
+    def touch_room(self, room: RoomId, now_s: int) -> None:
+        """Note that somebody is in a room now."""
+        self._c.write("UPDATE rooms SET used_at = ? WHERE tenant = ? AND room = ?", (now_s, self.tenant, room))
+
     # -- members
 
     def members(self, room: RoomId) -> list[MemberRow]:

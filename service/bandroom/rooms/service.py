@@ -1,0 +1,208 @@
+"""The rooms service: carries what comes over MQTT into the control plane, and what follows from it out again.
+
+All of the control plane runs in one thread of its own, so that a commit that waits for the disk holds up nobody
+else, and nothing in it needs a lock. It is the one writer of the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from bandroom.auth import service_credential
+from bandroom.auth.keys import load_keys
+from bandroom.clock import Clock, ServerClock
+from bandroom.mqtt import Connected, Connection, Incoming, UnixSocket, connect
+from bandroom.paths import Home
+from bandroom.rooms import upkeep
+from bandroom.rooms.commands import Commands
+from bandroom.rooms.control import Actor, Control, Limits, Refused, Teacher, name_of
+from bandroom.rooms.effects import Effect, Publish, TellGate
+from bandroom.rooms.gate_log import GateLog, GateLogFailed
+from bandroom.rooms.outbox import Outbox
+from bandroom.store import Store, StoreError
+from bandroom.wire.ids import Role, RoomId, TenantId
+from bandroom.wire.messages import Command, Presence, Reply
+from bandroom.wire.topics import Filter, Leaf, Room
+
+log = structlog.stdlib.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+MAX_QUEUED = 50_000  # a whole district's presences after a restart of the broker
+SETTLE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether each part that the service leans on works now; a text says what is wrong."""
+
+    broker: str | None
+    store: str | None
+    gate: str | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether all of them do."""
+        return self.broker is None and self.store is None and self.gate is None
+
+
+class RoomsService:
+    """Open it, then ``run`` it. ``call`` is the way into the control plane from the event loop."""
+
+    def __init__(self, home: Home, limits: Limits, clock: Clock | None = None) -> None:
+        """Opens the store and writes the gate log anew. Raises ``StoreError``, ``BadKeys``, ``GateLogFailed``."""
+        self.home = home
+        self.outbox = Outbox(self._tell_gate, self._stalled)
+        self.connected = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._lost_since_us: int | None = None
+        keys = load_keys(home)
+        store = Store.open(home.database)
+        try:
+            clock = clock or ServerClock.from_file(home.gate_clock)
+            self.control = Control(store, GateLog(home.gate_log), keys, clock, limits, self._emit)
+            self.commands = Commands(self.control)
+            self.control.compact_gate()
+        except BaseException:
+            store.close()
+            raise
+
+    # -- into the control plane
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function of the control plane in its thread."""
+        return await self._loop.run_in_executor(self._writer, lambda: function(*args, **kwargs))
+
+    async def command(self, actor: Actor, tenant: TenantId, room: RoomId, command: Command) -> Reply:
+        """Handle a command; what follows from it has gone out (or found no broker) when the reply is given."""
+        reply = await self.call(self.commands.handle, actor, tenant, room, command)
+        _log_command(actor, tenant, room, command, reply)
+        await self.outbox.settled(SETTLE_S)
+        return reply
+
+    async def readiness(self) -> Readiness:
+        """How it stands, honestly: the store is written to."""
+        try:
+            await self.call(self.control.store.check_writable)
+            store = None
+        except StoreError as error:
+            store = str(error)
+        return Readiness(
+            broker=None if self.connected.is_set() else "no connection to the broker: it is being tried again",
+            store=store,
+            gate="the gate log cannot be written: is the disk full?" if self.control.gate.broken else None,
+        )
+
+    # -- running
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        credential = service_credential(self.home, Role.ROOMS)
+        endpoint = UnixSocket(str(self.home.broker_socket))
+        async with connect(endpoint, credential, will=None, wait=False, max_queued=MAX_QUEUED) as connection:
+            await connection.subscribe(
+                Filter(Leaf.PRESENCE, None), Filter(Leaf.CONTROL, None), Filter(Leaf.MEMBER, None)
+            )
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.outbox.run(connection), name="outbox")
+                group.create_task(self._follow(connection), name="connection")
+                group.create_task(self._listen(connection), name="listen")
+                group.create_task(self._keep(1.0, upkeep.each_second), name="each second")
+                group.create_task(self._keep(60.0, upkeep.each_minute), name="each minute")
+
+    async def close(self) -> None:
+        """Close store and gate log, after what was begun is done."""
+        await self._loop.run_in_executor(self._writer, self.control.gate.close)
+        await self._loop.run_in_executor(self._writer, self.control.store.close)
+        self._writer.shutdown()
+
+    async def _follow(self, connection: Connection) -> None:
+        async for state in connection.states():
+            if isinstance(state, Connected):
+                if state.refused:
+                    log.error("the broker refused subscriptions", filters=[f.name for f in state.refused])
+                await self.call(self._republish)
+                await self.outbox.settled(60.0)
+                self.connected.set()
+                log.info("connected to the broker", session=state.session)
+            else:
+                if self.connected.is_set():
+                    log.warning("the broker is gone", reason=state.reason)
+                    await self.call(lambda: self.control.roster.broker_lost(self.control.now_us()))
+                self.connected.clear()
+
+    async def _listen(self, connection: Connection) -> None:
+        async for incoming in connection.messages:
+            try:
+                await self._hear(incoming)
+            except (StoreError, Refused) as error:
+                # One message fails alone; the next may find the disk mended.
+                log.error("a message was dropped", topic=incoming.topic.name, error=str(error))
+
+    async def _hear(self, incoming: Incoming) -> None:
+        topic, message = incoming.topic, incoming.message
+        match topic.leaf:
+            case Leaf.PRESENCE if topic.subject is not None:
+                said = message if isinstance(message, Presence) else None
+                sub, tenant = topic.subject, topic.tenant
+                await self.call(
+                    lambda: self.control.emit(self.control.roster.hear(tenant, sub, said, self.control.now_us()))
+                )
+            case Leaf.CONTROL if isinstance(message, Command) and not incoming.retained:
+                if topic.subject is not None and topic.room is not None:
+                    teacher = Teacher(topic.tenant, topic.subject)
+                    reply = await self.call(self.commands.handle, teacher, topic.tenant, topic.room, message)
+                    log.info(
+                        "command",
+                        tenant=topic.tenant,
+                        room=topic.room,
+                        cmd=message.root.cmd,
+                        ok=reply.ok,
+                        err=reply.err,
+                    )
+                    self.outbox.put([Publish(Room(topic.tenant, topic.room).control_reply(topic.subject), reply)])
+            case Leaf.MEMBER if incoming.retained and message is not None:
+                if topic.subject is not None and topic.room is not None:
+                    tenant, room, sub = topic.tenant, topic.room, topic.subject
+                    await self.call(lambda: self.control.roster.stray(tenant, room, sub, self.control.now_us()))
+            case _:
+                pass
+
+    async def _keep(self, every_s: float, task: Callable[[Control], None]) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self.call(task, self.control)
+            except (StoreError, Refused) as error:
+                log.error("upkeep could not be done", error=str(error))
+
+    # -- out of the control plane
+
+    def _republish(self) -> None:
+        self.control.emit(self.control.retained())
+
+    def _emit(self, effects: Iterable[Effect]) -> None:
+        batch = list(effects)
+        if batch:
+            self._loop.call_soon_threadsafe(self.outbox.put, batch)
+
+    async def _tell_gate(self, told: TellGate) -> None:
+        try:
+            await self.call(self.control.gate.append, told.entries)
+        except GateLogFailed as error:
+            log.error("the gate log cannot be written", error=str(error))
+
+    def _stalled(self) -> None:
+        log.warning("the broker does not answer")
+
+
+def _log_command(actor: Actor, tenant: TenantId, room: RoomId, command: Command, reply: Reply) -> None:
+    who = name_of(actor)
+    log.info("command", tenant=tenant, room=room, actor=who, cmd=command.root.cmd, ok=reply.ok, err=reply.err)

@@ -1,0 +1,76 @@
+"""What the passing of time asks for: rested rooms are deleted, idle ones closed, the gone leave the roster."""
+
+from __future__ import annotations
+
+import structlog
+
+from bandroom.rooms.commands import close
+from bandroom.rooms.control import Change, Control
+from bandroom.rooms.effects import Publish
+from bandroom.rooms.gate_log import GateLogFailed
+from bandroom.store import RoomState
+from bandroom.wire import gate_log as g
+from bandroom.wire.messages import Assignment
+from bandroom.wire.topics import assignment
+
+log = structlog.stdlib.get_logger(__name__)
+
+KEEP_REPLIES_S = 24 * 3600
+"""How long a repeated command is recognised (s)."""
+WARN_BEFORE_S = 300
+"""How long before an idle room is closed the log says so (s)."""
+
+
+def forget_rested(control: Control, change: Change) -> None:
+    """Delete what has had its day, and free the devices of deleted rooms. Inside a change."""
+    now_s = control.now_s()
+    for room in control.store.all_rooms():
+        if room.rests_until is not None and room.rests_until <= now_s:
+            for device in control.store.for_tenant(room.tenant).devices_in(room.room):
+                change.gate.append(g.Assign(room.tenant, device.sub, None))
+                change.effects.append(Publish(assignment(room.tenant, device.sub), Assignment(None)))
+                change.moved.append((room.tenant, device.sub))
+            log.info("room deleted: its rest is over", tenant=room.tenant, room=room.room)
+    control.store.purge(now_s, wall_s=control.wall_s(), commands_before_s=now_s - KEEP_REPLIES_S)
+
+
+def close_idle(control: Control) -> None:
+    """Close rooms where nobody was for too long; note that those with somebody are in use."""
+    now_s = control.now_s()
+    occupied = control.roster.occupied()
+    for room in control.store.all_rooms():
+        if room.state is RoomState.CLOSED:
+            continue
+        if (room.tenant, room.room) in occupied:
+            with control.change():
+                control.store.for_tenant(room.tenant).touch_room(room.room, now_s)
+            continue
+        left_s = room.used_at + control.limits.idle_close_s - now_s
+        if left_s <= 0:
+            with control.change() as change:
+                close(control, change, room)
+            log.info("room closed: nobody was there", tenant=room.tenant, room=room.room)
+        elif left_s <= WARN_BEFORE_S:
+            log.warning("room closes soon: nobody is there", tenant=room.tenant, room=room.room, in_s=left_s)
+
+
+def mend_gate(control: Control) -> None:
+    """Write the gate log anew where it is broken or has become long."""
+    if control.gate.broken or control.gate.is_long:
+        try:
+            control.compact_gate()
+        except GateLogFailed as error:
+            log.error("the gate log cannot be written", error=str(error))
+
+
+def each_second(control: Control) -> None:
+    """The roster's time-outs, and the gate log."""
+    control.emit(control.roster.tick(control.now_us()))
+    mend_gate(control)
+
+
+def each_minute(control: Control) -> None:
+    """Deleting and closing."""
+    with control.change() as change:
+        forget_rested(control, change)
+    close_idle(control)
