@@ -11,11 +11,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from bandroom.paths import HOME_VARIABLE, Home
 from bandroom.runstate import NotRunning, RunInfo
 from bandroom.testing import wait_until
 
+TREE = Path(__file__).parents[1]
 BANDROOM = (sys.executable, "-P", "-m", "bandroom.cli")
 UP_WITHIN_S = 60.0
 DOWN_WITHIN_S = 30.0
@@ -178,7 +181,6 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """Gives a port that was free a moment ago. Prefer port 0 where the program allows it."""
-    import socket
 
     def pick() -> int:
         with socket.socket() as sock:
@@ -201,12 +203,50 @@ def start_stack() -> Iterator[Callable[..., Stack]]:
         yield start
 
 
+@lru_cache
+def _docker_engine() -> str:
+    """Version of the Docker engine that answers, else empty."""
+    if shutil.which("docker") is None:
+        return ""
+    asked = ["docker", "version", "--format", "{{.Server.Version}}"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _up_with_container(home: Home, cleanup: ExitStack) -> Stack:
+    """`bandroom up` whose broker is the container of broker/Dockerfile, on the same data folder and network."""
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.image import DockerImage
+
+    image = cleanup.enter_context(
+        DockerImage(path=TREE, dockerfile_path="broker/Dockerfile", tag="bandroom-broker:test", clean_up=False)
+    )
+    home.create()
+    user = f"{os.getuid()}:{os.getgid()}"
+    container = DockerContainer(str(image)).with_kwargs(network_mode="host", user=user)
+    for folder in {home.root, home.broker_socket.parent}:
+        container.with_volume_mapping(str(folder), str(folder), "rw")
+    cleanup.enter_context(container.with_command(str(home.broker_conf)))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    elsewhere = {"BANDROOM_EXTERNAL_BROKER": "true", "BANDROOM_GATE": "/usr/local/lib/bandroom_gate.so"}
+    return up(home, "--mqtt-port", port, **elsewhere)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The session's running `bandroom up`. Make tenants of your own in it, and kill nothing."""
-    running = up(Home(tmp_path_factory.mktemp("stack") / "home"))
-    yield running
-    _end(running)
+    """The session's running `bandroom up`. Make tenants of your own in it, and kill nothing.
+
+    Its broker is the project's container where a Docker engine answers, else the local binary.
+    """
+    home = Home(tmp_path_factory.mktemp("stack") / "home")
+    with ExitStack() as cleanup:
+        running = _up_with_container(home, cleanup) if _docker_engine() else up(home)
+        try:
+            yield running
+        finally:
+            _end(running)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -214,6 +254,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     binary = os.environ.get("BANDROOM_MOSQUITTO") or found
     if binary is None:
-        return ["broker: none found; integration tests will fail (make setup-test)"]
-    banner = subprocess.run([binary, "-h"], capture_output=True, text=True, check=False).stdout.splitlines()
-    return [f"broker: local binary {binary}, {banner[0] if banner else 'version unknown'}"]
+        local = "no local binary (make setup-test)"
+    else:
+        banner = subprocess.run([binary, "-h"], capture_output=True, text=True, check=False).stdout.splitlines()
+        local = f"local binary {binary}, {banner[0] if banner else 'version unknown'}"
+    engine = _docker_engine()
+    shared = f"container (Docker engine {engine})" if engine else "local binary (no Docker engine answers)"
+    return [f"broker: `stack` uses the {shared}; tests that kill parts use the {local}"]

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from bandroom.paths import Home
 from bandroom.runstate import NotRunning, RunInfo
+from bandroom.supervisor.gate import find_gate
 
 StartStack = Callable[..., Any]
 
@@ -187,7 +189,41 @@ def test_restart_keeps_keys(start_stack: StartStack, home: Home) -> None:
     assert [(home.root / name).read_bytes() for name in kept] == before
 
 
-def _command() -> list[str]:
-    import sys
+def test_broker_of_somebody_else(start_stack: StartStack, home: Home, free_port: Callable[[], int]) -> None:
+    """With an external broker (compose) `up` configures it, waits for it, and leaves it running; start.sh runs it."""
+    library = find_gate(home)
+    port = free_port()
+    script = Path(__file__).parents[2] / "broker" / "start.sh"
+    path = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
+    broker = subprocess.Popen([str(script), str(home.broker_conf)], env={**os.environ, "PATH": path})
+    try:
+        more = {"BANDROOM_EXTERNAL_BROKER": "true", "BANDROOM_GATE": str(library)}
+        stack = start_stack(home, "--mqtt-port", str(port), **more)
+        assert stack.mqtt == ("127.0.0.1", port)
+        assert stack.info.pids.broker == 0
+        assert stack.run("doctor").code == 0
+        assert stack.stop() == 0
+        assert broker.poll() is None
+    finally:
+        broker.terminate()
+        broker.wait(10)
 
+
+def test_doctor_finds_all_well(stack: Any) -> None:
+    """On a running installation every check passes, a beat over TCP and over the web port included."""
+    report = stack.cli("doctor")
+    assert report["ok"]
+    assert {"beat over TCP", "beat over web", "gate's report"} <= {item["name"] for item in report["checks"]}
+
+
+def test_doctor_without_anything_running(home: Home) -> None:
+    """Where nothing runs doctor checks the machine, says so, and exits with 3."""
+    ran = subprocess.run(
+        [*_command(), "doctor", "--home", str(home.root)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 3
+    assert "bandroom up" in ran.stdout
+
+
+def _command() -> list[str]:
     return [sys.executable, "-P", "-m", "bandroom.cli"]
