@@ -38,29 +38,28 @@ class EngineCounters:
 
 
 class RoomBeats:
-    """One room: its map, and the next beat with its packet ready. `entry` tells the live heap entry from stale ones."""
+    """One room: its map, and the next beat with its packet ready (`n`, `due_us`, how late it may be `limit_us`).
 
-    __slots__ = ("beat", "entry", "key", "last_n", "last_us", "packet", "seen", "tempo_map")
+    Plain numbers instead of the `Beat`: there may be ten thousand of these. `entry` tells the live heap entry from
+    stale ones; it is 0 while the room waits for `prepare`, and -1 while it has no beat to come.
+    """
+
+    __slots__ = ("due_us", "entry", "key", "last_n", "last_us", "limit_us", "n", "packet", "seen", "tempo_map")
 
     def __init__(self, key: RoomKey, tempo_map: TempoMap, since_us: int, seen: int) -> None:
         self.key = key
         self.tempo_map = tempo_map
-        self.beat: Beat | None = None
+        self.n = self.due_us = self.limit_us = 0
         self.packet = b""
-        self.entry = 0
+        self.entry = -1
         self.last_n: int | None = None
         self.last_us = since_us
         self.seen = seen
 
-    @property
-    def due_us(self) -> int:
-        """When its next beat is due; only for rooms in a batch."""
-        return self.beat.t if self.beat is not None else 0
 
-
-def late_limit_us(beat: Beat) -> int:
-    """How late `beat` may still be sent: 100 ms, or half the interval to the next where that is less."""
-    return min(MAX_LATE_US, beat.d // 2) if beat.d else MAX_LATE_US
+def late_limit_us(gap_us: int) -> int:
+    """How late a beat may still be sent: 100 ms, or half of the `gap_us` to the next where that is less (0: none)."""
+    return min(MAX_LATE_US, gap_us // 2) if gap_us else MAX_LATE_US
 
 
 class Engine:
@@ -159,14 +158,12 @@ class Engine:
             due_us, entry, room = heappop(heap)
             if room.entry != entry:
                 continue
-            beat = room.beat
-            assert beat is not None  # noqa: S101  (a live entry has one)
             room.entry = 0
-            if now_us - due_us > late_limit_us(beat):
+            if now_us - due_us > room.limit_us:
                 self.counters.late += 1
             else:
                 batch.append(room)
-            room.last_n, room.last_us = beat.n, due_us
+            room.last_n, room.last_us = room.n, due_us
             spent.append((room, now_us))
         self.counters.taken += len(batch)
         return batch
@@ -177,33 +174,32 @@ class Engine:
         for _ in range(min(limit, len(spent))):
             room, taken_us = spent.popleft()
             # A room that was removed, or got a new map meanwhile, is scheduled already.
-            if room.entry == 0 and self._rooms.get(room.key) is room and room.beat is not None:
-                self._advance(room, room.beat, taken_us)
+            if room.entry == 0:
+                self._advance(room, taken_us)
         return len(spent)
 
-    def _advance(self, room: RoomBeats, beat: Beat, now_us: int) -> None:
+    def _advance(self, room: RoomBeats, now_us: int) -> None:
         tempo_map = room.tempo_map
-        following = tempo_map.beat(beat.n + 1) if beat.d else tempo_map.next_beat(beat.t)
-        if following is not None and now_us - following.t > late_limit_us(following):
+        following = tempo_map.beat(room.n + 1) or tempo_map.next_beat(room.due_us)
+        if following is not None and now_us - following.t > (limit_us := late_limit_us(following.d)):
             # We were away (a stopped process, a sleeping machine): skip what is past, in one step however long.
-            resumed = tempo_map.next_beat(now_us - late_limit_us(following) - 1)
+            resumed = tempo_map.next_beat(now_us - limit_us - 1)
             last = resumed.n - 1 if resumed is not None else _last_before(tempo_map, now_us, following.n)
             self.counters.late += max(0, last - following.n + 1)
             following = resumed
         self._schedule(room, following)
 
     def _schedule(self, room: RoomBeats, beat: Beat | None) -> None:
-        self._running += (beat is not None) - (room.beat is not None)
-        room.beat = beat
+        self._running += (beat is not None) - (room.packet != b"")
         if beat is None:
             # The old entry, if any, is stale now; a stopped room holds no place in the heap.
             room.entry, room.packet = -1, b""
-            self._sweep()
-            return
-        self._entries += 1
-        room.entry = self._entries
-        room.packet = self._encode(room.key, room.tempo_map.rev, beat)
-        heappush(self._heap, (beat.t, room.entry, room))
+        else:
+            self._entries += 1
+            room.entry = self._entries
+            room.n, room.due_us, room.limit_us = beat.n, beat.t, late_limit_us(beat.d)
+            room.packet = self._encode(room.key, room.tempo_map.rev, beat)
+            heappush(self._heap, (beat.t, room.entry, room))
         self._sweep()
 
     def _sweep(self) -> None:

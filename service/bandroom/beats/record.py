@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bandroom.beats.engine import RoomKey
+from bandroom.beats.spelling import room_key
 from bandroom.store import Store
 
 _ROOMS = "SELECT tenant, room, tempo_rev, tempo FROM rooms WHERE state <> 'closed'"
@@ -34,7 +35,7 @@ class Record:
         self._version = self._data_version()
         assert self._store is not None  # noqa: S101  (opened by _data_version)
         for tenant, room, rev, tempo in self._store.connection.raw.execute(_ROOMS):
-            yield (tenant, room), rev, tempo
+            yield room_key(tenant, room), rev, tempo
 
     def close(self) -> None:
         if self._store is not None:

@@ -7,6 +7,7 @@ function here to its model: same bytes out, same maps in, same refusals.
 
 import json
 import re
+import sys
 from functools import lru_cache
 from typing import Any
 from zlib import crc32
@@ -31,10 +32,15 @@ def serves(key: RoomKey, index: int, count: int) -> bool:
     return count == 1 or crc32(f"{key[0]}/{key[1]}".encode()) % count == index
 
 
+def room_key(tenant: str, room: str) -> RoomKey:
+    """The key of a room; the many rooms of a tenant share its name."""
+    return (sys.intern(tenant), room)
+
+
 def room_of(topic: str) -> RoomKey | None:
     """The room that a `tempo` topic belongs to, or None for any other topic."""
     match = _TEMPO_TOPIC.fullmatch(topic)
-    return (match[1], match[2]) if match else None
+    return room_key(match[1], match[2]) if match else None
 
 
 def beat_packet(key: RoomKey, rev: int, beat: Beat) -> bytes:
@@ -60,9 +66,9 @@ def tempo_map(payload: bytes | str) -> TempoMap:
         raise BadMap(f"{type(error).__name__}: {error}"[:200]) from None
 
 
-def _int(value: Any) -> int:
-    if type(value) is not int:
-        raise BadMap(f"{value!r:.40} is not a whole number")
+def _int(value: Any, most: int = 2**53 - 1) -> int:
+    if type(value) is not int or not -most <= value <= most:
+        raise BadMap(f"{value!r:.40} is not a whole number of at most {most}")
     return value
 
 
@@ -76,30 +82,46 @@ def _list(value: Any, limit: int) -> list[Any]:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
+@lru_cache(maxsize=4096)
+def _shared(value: int | None) -> int | None:
+    # Ten thousand rooms have a handful of tempi between them: one number each, not one a room.
+    return value
+
+
 def _segments(told: Any) -> tuple[Segment, ...]:
     return tuple(
-        Segment(_int(s["k"]), _int(s["t"]), _int(s["uq"]), _maybe(s.get("uq1")), _maybe(s.get("len")), s.get("ramp"))
+        Segment(
+            _int(s["k"]),
+            _int(s["t"]),
+            _shared(_int(s["uq"])) or 0,
+            _shared(_maybe(s.get("uq1"))),
+            _maybe(s.get("len")),
+            s.get("ramp"),
+        )
         for s in _list(told, 128)
     )
 
 
 def _meters(told: Any) -> tuple[MeterChange, ...]:
-    return tuple(
-        MeterChange(
-            _int(c["n"]),
-            _int(c["k"]),
-            _int(c["bar"]),
-            _meter(_int(c["num"]), _int(c["den"]), _int(c["q"]), _groups(c.get("grp"))),
+    return _changes(
+        tuple(
+            (
+                _int(c["n"], 10**9),
+                _int(c["k"]),
+                _int(c["bar"], 10**9),
+                *(_int(c[name]) for name in ("num", "den", "q")),
+                _groups(c.get("grp")),
+            )
+            for c in _list(told, 64)
         )
-        for c in _list(told, 64)
     )
+
+
+@lru_cache(maxsize=256)
+def _changes(told: tuple[tuple[Any, ...], ...]) -> tuple[MeterChange, ...]:
+    # Shared: a thousand rooms that are in 4/4 from the beginning need one of these.
+    return tuple(MeterChange(n, k, bar, Meter(*meter)) for n, k, bar, *meter in told)
 
 
 def _groups(told: Any) -> tuple[int, ...] | None:
     return None if told is None else tuple(_int(g) for g in _list(told, 32))
-
-
-@lru_cache(maxsize=256)
-def _meter(num: int, den: int, q: int, grp: tuple[int, ...] | None) -> Meter:
-    # Shared: a thousand rooms in 4/4 need one Meter.
-    return Meter(num, den, q, grp)
