@@ -29,10 +29,10 @@ def up(
         typer.Option("--home", envvar=HOME_VARIABLE, help=f"The data folder.  [default: ./{DEFAULT_HOME}]"),
     ] = None,
     mqtt_port: Annotated[
-        int | None, typer.Option("--mqtt-port", help="For devices; 0: any free one.  [default: 1883]")
+        str | None, typer.Option("--mqtt-port", metavar="PORT", help="For devices; 0: any free one.  [default: 1883]")
     ] = None,
     http_port: Annotated[
-        int | None, typer.Option("--http-port", help="For browsers; 0: any free one.  [default: 8080]")
+        str | None, typer.Option("--http-port", metavar="PORT", help="For browsers; 0: any free one.  [default: 8080]")
     ] = None,
     lan: Annotated[
         bool | None,
@@ -42,10 +42,11 @@ def up(
         str | None, typer.Option("--public-url", help="Address in links and QR codes, behind a proxy.")
     ] = None,
     tempo_workers: Annotated[
-        int | None, typer.Option("--tempo-workers", help="Processes that publish beats.  [default: 1]")
+        str | None, typer.Option("--tempo-workers", metavar="COUNT", help="Processes that publish beats.  [default: 1]")
     ] = None,
 ) -> None:
     """Start broker, service and tempo worker, and keep them running until Ctrl-C."""
+    # Numbers come as text: the settings check all values, wherever they come from, and name a bad one.
     began = time.monotonic()
 
     def say(text: str) -> None:
