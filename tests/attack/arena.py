@@ -1,0 +1,211 @@
+"""Victims of two tenants and a beat that goes on, beside whatever an attacker does."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+from gatekit import Broker, eventually
+from raw_mqtt import PUBLISH, Client, Message, Refused
+
+OURS = "tenant/lincoln/music_room/MUSIC-1234"
+"""The attacker's own room."""
+CHOIR = "tenant/lincoln/music_room/CHOIR-0001"
+"""Another room of the attacker's school."""
+THEIRS = "tenant/jefferson/music_room/MUSIC-1234"
+"""The victim's room: the same code in another school."""
+PING = b"abcdefgh 0f 0000000000000000"
+BEAT_EVERY_S = 0.02
+
+
+class Ear(threading.Thread):
+    """Reads all that a client gets, from now on, with the time of its arrival; ends when the connection does."""
+
+    def __init__(self, name: str, client: Client) -> None:
+        super().__init__(name=name, daemon=True)
+        self.client = client
+        self.heard: list[tuple[float, Message]] = []
+        self.alive_since_connect = True
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                found = self.client.read(patience=3600)
+            except (OSError, TimeoutError, ValueError):
+                found = None
+            if found is None:
+                self.alive_since_connect = False
+                return
+            if found.kind == PUBLISH:
+                self.client._take(found)
+                now = time.monotonic()
+                self.heard += [(now, message) for message in self.client.messages]
+                self.client.messages.clear()
+
+    def payloads(self, topic: str, since: int = 0) -> list[bytes]:
+        """What came on this topic, from entry `since` on."""
+        return [message.payload for _, message in self.heard[since:] if message.topic == topic]
+
+
+@dataclass
+class Arena:
+    """`begin`, let the attacker loose, `assert_unharmed`."""
+
+    LOG: ClassVar[list[str]] = [
+        "open lincoln MUSIC-1234",
+        "open lincoln CHOIR-0001",
+        "open lincoln-2 MUSIC-1234",
+        "open jefferson MUSIC-1234",
+        "assign jefferson d-vic MUSIC-1234",
+        "assign lincoln d-evil MUSIC-1234",
+    ]
+    RETAINED: ClassVar[dict[str, bytes]] = {
+        f"{OURS}/tempo": b"tempo of ours",
+        f"{OURS}/room": b"room of ours",
+        f"{OURS}/member/s-bob": b"bob",
+        f"{CHOIR}/tempo": b"tempo of the choir",
+        f"{THEIRS}/tempo": b"tempo of theirs",
+        f"{THEIRS}/room": b"room of theirs",
+        f"{THEIRS}/member/s-vic": b"vic",
+        "tenant/jefferson/presence/s-vic": b"ready 0",
+        "tenant/jefferson/device/d-vic/room": b"MUSIC-1234",
+    }
+
+    broker: Broker
+    marker: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.rooms = self.broker.service()
+        for topic, payload in self.RETAINED.items():
+            assert self.rooms.publish(topic, payload, 1, True) == 0
+        broker = self.broker
+        self.victims = {
+            "the service": self._ear("the service", broker.service(digit=1), "tenant/#"),
+            "pupil of the other school": self._ear(
+                "vic",
+                broker.student("jefferson", "s-vic"),
+                f"{THEIRS}/beat",
+                f"{THEIRS}/tempo",
+                f"{THEIRS}/note/+",
+            ),
+            "device of the other school": self._ear("d-vic", broker.device("jefferson", "d-vic"), f"{THEIRS}/beat"),
+            "teacher of the other school": self._ear(
+                "t-vic", broker.teacher("jefferson", "t-vic"), f"{THEIRS}/beat", "tenant/jefferson/presence/+"
+            ),
+            "classmate": self._ear(
+                "bob", self.broker.student(sub="s-bob"), f"{OURS}/beat", f"{OURS}/tempo", f"{OURS}/note/+"
+            ),
+        }
+        self._stop = threading.Event()
+        self._beating = threading.Thread(target=self._beat, daemon=True)
+        self._beating.start()
+        self._since = dict.fromkeys(self.victims, 0)
+
+    def _ear(self, name: str, client: Client, *filters: str) -> Ear:
+        assert client.subscribe(*filters) == [0] * len(filters)
+        return Ear(name, client)
+
+    def _beat(self) -> None:
+        """A tempo worker: beat n of both rooms at start + n intervals, with its number and time as the payload."""
+        tempo, start = self.broker.service("tempo-0"), time.monotonic()
+        for n in itertools.count():
+            due = start + n * BEAT_EVERY_S
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                tempo.disconnect()
+                return
+            for room in (OURS, THEIRS):
+                tempo.publish(f"{room}/beat", f"{n} {time.monotonic():.6f}".encode())
+
+    # -- what a test does
+
+    def log(self, *entries: str) -> None:
+        """Append to the gate log."""
+        self.broker.home.log(*entries)
+
+    def attacker(self, sub: str = "s-evil", **more: Any) -> Client:
+        """A pupil of lincoln's MUSIC-1234, with a good token."""
+        return self.broker.student(sub=sub, **more)
+
+    def refused(
+        self, client_id: str | bytes, username: str | bytes | None, password: str | bytes | None, **more: Any
+    ) -> None:
+        """Assert that this CONNECT is refused."""
+        with pytest.raises(Refused):
+            self.broker.open(client_id, username, password, **more).disconnect()
+
+    def refused_token(self, token: str, username: str = "lincoln/s-evil", **more: Any) -> None:
+        """Assert that this token does not open for s-evil of lincoln."""
+        self.refused(username.replace("/", "_", 1), username, token, **more)
+
+    def settle(self) -> None:
+        """Wait until every victim has heard all that the broker had to deliver so far."""
+        number = str(next(self.marker)).encode()
+        for room in (OURS, THEIRS):
+            self.rooms.publish(f"{room}/note/s-marker", number)
+        self.rooms.settle()
+        for name, room in (("the service", THEIRS), ("pupil of the other school", THEIRS), ("classmate", OURS)):
+            ear = self.victims[name]
+            eventually(lambda e=ear, r=room: number in e.payloads(f"{r}/note/s-marker"), f"the marker at {name}")
+
+    def nobody_heard(self, payload: bytes) -> None:
+        """Assert that no victim, the service included, got this payload on any topic."""
+        self.settle()
+        for name, ear in self.victims.items():
+            found = [message for _, message in ear.heard if payload in message.payload]
+            assert not found, f"{name} heard {found}"
+
+    def begin(self) -> None:
+        """Before an attack: remember where the victims are."""
+        self.settle()
+        self._since = {name: len(ear.heard) for name, ear in self.victims.items()}
+
+    def lateness_ms(self, name: str = "pupil of the other school") -> list[float]:
+        """How late the victim got each beat since `begin`, in ms after it was sent."""
+        ear = self.victims[name]
+        beats = [(at, m) for at, m in ear.heard[self._since[name] :] if m.topic.endswith("/beat")]
+        return [(at - float(m.payload.split()[1])) * 1000 for at, m in beats]
+
+    def assert_unharmed(self) -> None:
+        """After an attack: everybody still connected, no beat missing or strange, what is retained unchanged."""
+        self.settle()
+        for name, ear in self.victims.items():
+            room = OURS if name == "classmate" else THEIRS
+            count = len(ear.heard)
+            eventually(lambda e=ear, r=room, c=count: bool(e.payloads(f"{r}/beat", c)), f"the next beat at {name}")
+            assert ear.alive_since_connect, f"{name} lost the connection"
+            for room in (OURS, THEIRS):
+                beats = [int(payload.split()[0]) for payload in ear.payloads(f"{room}/beat", self._since[name])]
+                assert not beats or beats == list(range(beats[0], beats[0] + len(beats))), f"{name}: beats broken"
+            strange = [
+                m for _, m in ear.heard[self._since[name] :] if name != "the service" and not self._expected(name, m)
+            ]
+            assert not strange, f"{name} heard {strange[:5]}"
+        late = self.broker.service(digit=2)
+        assert late.subscribe(*self.RETAINED, qos=1) == [1] * len(self.RETAINED)
+        shown = {m.topic: m.payload for m in late.heard() if m.retained}
+        late.disconnect()
+        assert shown == self.RETAINED, "a retained message changed"
+
+    @staticmethod
+    def _expected(name: str, message: Message) -> bool:
+        room = OURS if name == "classmate" else THEIRS
+        if message.topic == f"{room}/beat" or message.topic == f"{room}/note/s-marker":
+            return True
+        if message.topic == f"{room}/tempo":
+            return message.payload in Arena.RETAINED.values()
+        if name == "classmate":  # the attacker may play in its own room
+            return message.topic.startswith(f"{room}/note/s-evil")
+        return message.topic == "tenant/jefferson/presence/s-vic" and message.payload == b"ready 0"
+
+    def close(self) -> None:
+        """End beat and victims."""
+        self._stop.set()
+        self._beating.join(5)
+        for ear in self.victims.values():
+            ear.client.sock.close()
+        self.rooms.disconnect()
