@@ -201,7 +201,8 @@ def test_broker_of_somebody_else(start_stack: StartStack, home: Home, free_port:
         stack = start_stack(home, "--mqtt-port", str(port), **more)
         assert stack.mqtt == ("127.0.0.1", port)
         assert stack.info.pids.broker == 0
-        assert stack.run("doctor").code == 0
+        found = stack.run("doctor")
+        assert found.code == 0, found.out
         assert stack.stop() == 0
         assert broker.poll() is None
     finally:

@@ -65,6 +65,8 @@ async def until_ready(home: Home, mqtt: MqttAddress) -> None:
     # Files and a port of another program: nothing to await.
     while not (gate_reports(home) and home.broker_socket.exists() and accepts(mqtt.host, mqtt.port)):  # noqa: ASYNC110
         await asyncio.sleep(_LOOK_EVERY_S)
+    # Mosquitto makes it open to everybody. The folder around it is closed; this is the second lock.
+    home.broker_socket.chmod(0o600)
 
 
 def gate_reports(home: Home) -> bool:
