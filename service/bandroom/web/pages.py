@@ -69,8 +69,8 @@ async def join(request: Request) -> Response:
 
 @router.api_route("/teacher", methods=["GET", "HEAD"])
 async def teacher(request: Request) -> Response:
-    """Rooms of a school, and their transport, for the holder of a teacher's token."""
-    return _page(request, "teacher.html")
+    """The same document again: rooms and their transport for the holder of a teacher's token, which it never sees."""
+    return _page(request, "index.html")
 
 
 @router.api_route("/static/{path:path}", methods=["GET", "HEAD"])

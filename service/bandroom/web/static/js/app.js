@@ -79,25 +79,34 @@ async function join() {
   }
 }
 
-$("join-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  // Here, within the tap: a browser lets a page sound only after one.
-  void page.enableSound();
-  void join();
-});
+function start() {
+  $("join-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    // Here, within the tap: a browser lets a page sound only after one.
+    void page.enableSound();
+    void join();
+  });
 
-page.addEventListener("left", (event) => {
-  const { why } = event.detail;
-  Session.forget();
-  if (["put_out", "ended", "closed"].includes(why)) notice(words(why));
-  else notice(null);
-  showForm();
-});
+  page.addEventListener("left", (event) => {
+    const { why } = event.detail;
+    Session.forget();
+    if (["put_out", "ended", "closed"].includes(why)) notice(words(why));
+    else notice(null);
+    showForm();
+  });
 
-addEventListener("hashchange", () => { if (!page.client) showForm(); });
+  addEventListener("hashchange", () => { if (!page.client) showForm(); });
 
-const kept = Session.restore();
-const fresh = readLink();
-// A reload comes back into the room; a link to another room goes before it.
-if (kept && (!fresh || (fresh.tenant === kept.tenant && fresh.code === kept.code))) page.enter(kept);
-else showForm();
+  const kept = Session.restore();
+  const fresh = readLink();
+  // A reload comes back into the room; a link to another room goes before it.
+  if (kept?.role === "student" && (!fresh || (fresh.tenant === kept.tenant && fresh.code === kept.code))) page.enter(kept);
+  else showForm();
+}
+
+if (location.pathname.endsWith("/teacher")) {
+  const { TeacherPage } = await import("./teacher.js");
+  new TeacherPage(page).start();
+} else {
+  start();
+}

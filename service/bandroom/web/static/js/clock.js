@@ -5,6 +5,10 @@ import { SlewedOffset } from "./slew.js";
 
 export const BURST = 8;
 export const BURST_GAP_MS = 30;
+/** ms after the first burst, which falls into the busiest time of a page: the ones that follow it. */
+const EARLY_MS = [700, 2_500];
+/** ms after joining in which the offset may still be set anew without slewing: nobody has settled into the beat. */
+const SETTLING_MS = 1_500;
 const SOON_MS = 10_000;
 const LATER_MS = 20_000;
 const KNOWN_AFTER_MS = 90_000;
@@ -39,6 +43,7 @@ export class RoomClock extends EventTarget {
   #offset = new SlewedOffset();
   #timers = new Set();
   #startedAt = 0;
+  #settledAt = null;
   #wall = 0;
   #running = false;
 
@@ -58,7 +63,9 @@ export class RoomClock extends EventTarget {
     this.#startedAt = this.now();
     this.#nonce = Array.from({ length: 8 }, () => Math.floor(this.random() * 36).toString(36)).join("");
     this.#wall = Date.now() - this.now() / 1000;
+    this.#settledAt ??= this.now() + SETTLING_MS * 1000;
     this.#round();
+    for (const ms of EARLY_MS) this.#after(ms, () => this.burst());
     this.#every(STEER_MS, () => this.#steer());
   }
 
@@ -121,7 +128,8 @@ export class RoomClock extends EventTarget {
     if (!this.replies || !this.filter.synced) return;
     const first = !this.#offset.set;
     const now = this.now();
-    const jumped = this.#offset.steer(now, this.filter.offsetAt(now), !this.isPlaying());
+    const free = now < this.#settledAt || !this.isPlaying();
+    const jumped = this.#offset.steer(now, this.filter.offsetAt(now), free);
     if (first) this.dispatchEvent(new Event("synced"));
     if (jumped) this.dispatchEvent(new Event("jump"));
   }

@@ -27,7 +27,7 @@ export class RoomPage extends EventTarget {
     this.clock = new RoomClock({
       filter: makeFilter,
       send: (ping) => this.client?.publish("clock/q", ping) ?? false,
-      isPlaying: () => this.map?.runningAt(this.clock.serverNow()) ?? false,
+      isPlaying: () => this.sound.running && (this.map?.runningAt(this.clock.serverNow()) ?? false),
     });
     const accentOf = (beat, meter = this.#meterOf(beat)) => (meter ? accent(meter, beat.pos) : Number(beat.pos === 1) * 2);
     this.metronome = new Metronome({ clock: this.clock, sound: this.sound, accentOf });
@@ -55,14 +55,15 @@ export class RoomPage extends EventTarget {
   #hanging = new Map();
   #session = null;
 
-  /** Go in with a session. */
-  enter(session) {
+  /** Go in with a session; `decorate(sub, item)` may add to a member's line. */
+  enter(session, { decorate } = {}) {
     this.#session = session;
     this.#rev = this.#infoRev = -1;
     this.#takeMap(null);
     this.info = null;
-    this.#roster = new Roster({ me: session.sub });
+    this.#roster = new Roster({ me: session.sub, decorate });
     show("join-view", false);
+    show("teacher-view", false);
     show("room-view");
     show("where");
     this.#titles();
@@ -91,6 +92,12 @@ export class RoomPage extends EventTarget {
     show("where", false);
     show("link-state", false);
     this.dispatchEvent(new CustomEvent("left", { detail: { why } }));
+  }
+
+  /** The room goes by another code from now on. */
+  setCode(code) {
+    this.#session.code = code;
+    this.#titles();
   }
 
   #titles() {

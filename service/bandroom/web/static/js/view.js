@@ -43,7 +43,6 @@ export class BeatView {
   constructor({ clock, accentOf, beatsPerBarOf, isCalm }) {
     Object.assign(this, { clock, accentOf, beatsPerBarOf, isCalm });
     this.map = null;
-    this.open = true;
   }
 
   #shape = "";
@@ -122,9 +121,10 @@ function transportText(running, beat, ahead, now) {
 
 /** Who is in, and who plays. */
 export class Roster {
-  constructor({ me, now = () => performance.now() }) {
+  /** `decorate(sub, item)` may add to a member's line. */
+  constructor({ me, decorate = () => undefined }) {
     this.me = me;
-    this.now = now;
+    this.decorate = decorate;
     this.announce = false;
     $("roster").replaceChildren();
     this.#count();
@@ -151,10 +151,6 @@ export class Roster {
     this.#count();
   }
 
-  nameOf(sub) {
-    return this.#members.get(sub)?.member.name ?? sub;
-  }
-
   /** Show that a member plays: the note's name beside theirs for a third of a second after its end. */
   plays(sub, notes, channel, on) {
     const entry = this.#members.get(sub);
@@ -165,10 +161,6 @@ export class Roster {
     }
     clearTimeout(entry.timer);
     entry.timer = setTimeout(() => entry.item.classList.remove("playing"), SHOWN_MS);
-  }
-
-  get size() {
-    return this.#members.size;
   }
 
   #create(sub) {
@@ -184,6 +176,7 @@ export class Roster {
     plays.setAttribute("aria-hidden", "true");
     item.append(name, what, plays);
     $("roster").append(item);
+    this.decorate(sub, item);
     const entry = { item, name, what, plays, member: null, timer: null };
     this.#members.set(sub, entry);
     return entry;
