@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bandroom.music.clock_filter import ClockFilter
+
 from bandroom_devices.exchange import Sample
 
 _UNKNOWN = "server time is not known yet: wait for Device.synced()"

@@ -11,15 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bandroom_devices.demo.tally import PlayerTally, Tally, in_ms, nearest_rank, worst
+from bandroom_devices.notes import note_name
 
-_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 _STRIP = 10  # characters to each side of the grid line
 _STRIP_MS = 5.0
-
-
-def note_name(note: int) -> str:
-    """As ``C4`` for 60."""
-    return f"{_NAMES[note % 12]}{note // 12 - 1}"
 
 
 def _ms(us: float | None) -> str:

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from bandroom_devices.demo.recording import render
 from bandroom_devices.demo.show import dashboard, players
@@ -26,6 +25,7 @@ from rich.live import Live
 
 from bandroom.cli.errors import CliError
 from bandroom.cli.output import DEFAULT, Home, HomeOption, JsonOption, print_json
+from bandroom.cli.seats import OwnerHttp
 from bandroom.runstate import NotRunning, RunInfo
 
 app = typer.Typer(add_completion=False)
@@ -76,9 +76,12 @@ def _service(home: Home, console: Console) -> Generator[Home]:
         own = Home(folder)
         command = [sys.executable, "-m", "bandroom.cli", "up", "--home", folder, "--mqtt-port", "0", "--http-port", "0"]
         # A group of its own: Ctrl-C reaches the demo first, which then ends the service in order.
-        with tempfile.TemporaryFile() as said, subprocess.Popen(  # noqa: S603
-            command, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
-        ) as up:
+        with (
+            tempfile.TemporaryFile() as said,
+            subprocess.Popen(  # noqa: S603
+                command, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            ) as up,
+        ):
             try:
                 _wait_until_up(own, up, said)
                 yield own
@@ -100,35 +103,9 @@ def _wait_until_up(home: Home, up: subprocess.Popen[bytes], said: Any) -> None:
         time.sleep(0.1)
 
 
-class _Owner:
-    """The machine's owner, over HTTP."""
-
-    def __init__(self, home: Home) -> None:
-        self.url = RunInfo.read(home).http.url
-        token = home.owner_token.read_text().strip()
-        self._http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=15)
-
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, *, fine: tuple[int, ...] = ()) -> Any:
-        """The answer's JSON. Raises ``DemoFailed`` with the service's own words, unless the status is ``fine``."""
-        try:
-            answer = self._http.request(method, path, json=body)
-        except httpx.HTTPError as error:
-            raise DemoFailed(f"the service at {self.url} does not answer: {error}") from error
-        if answer.is_error and answer.status_code not in fine:
-            raise DemoFailed(f"{method} {path}: {_words(answer)}")
-        return answer.json()
-
-
-def _words(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["text"])
-    except (ValueError, KeyError, TypeError):
-        return f"{answer.status_code} {answer.reason_phrase}"
-
-
 def _perform(home: Home, console: Console, out: Path, svg: Path | None, seed: int) -> Tally:
     out.mkdir(parents=True, exist_ok=True)
-    owner = _Owner(home)
+    owner = OwnerHttp(home)
     owner.ask("POST", "/api/tenants", {"tenant": TENANT}, fine=(409,))
     room = owner.ask(
         "POST", f"/api/tenants/{TENANT}/rooms", {"name": "Frère Jacques", "bpm": BPM, "meter": "4/4", "start": False}
