@@ -30,6 +30,7 @@ COMMANDS = {
     "tokens": "Mint tokens, for the machine's owner.",
     "listen": "Hear a room: beats, notes and who is in.",
     "play": "Play in a room from this terminal.",
+    "demo": "Eight instruments with wrong clocks play a round in time.",
 }
 
 # Modules that come with the server extra: their absence is not an error of ours.
