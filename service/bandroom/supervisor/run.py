@@ -153,6 +153,8 @@ class Supervisor:
             try:
                 # Workers import while broker and service start, and go when there is something to read.
                 self._pool.prepare(len(self._workers))
+                if self._broker is None and not await self._external_broker():
+                    return
                 for stage in (self._first_parts, self._workers):
                     for part in stage:
                         group.create_task(part.keep_running(), name=part.spec.name)
@@ -163,6 +165,20 @@ class Supervisor:
                 await self._stop.wait()
             finally:
                 await self._end()
+
+    async def _external_broker(self) -> bool:
+        """Wait for a broker that somebody else starts; False if the stop came first. Raises ``StartError``."""
+        home, mqtt = self._plan.home, self._plan.state.mqtt
+        stop = asyncio.ensure_future(self._stop.wait())
+        ready = asyncio.ensure_future(broker.until_ready(home, mqtt))
+        try:
+            done, _ = await asyncio.wait({stop, ready}, timeout=_STARTED_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            ready.cancel()
+        if not done:
+            raise StartError(f"no broker with the gate on {home.root} at {mqtt.host}:{mqtt.port}; is its container up?")
+        return ready in done
 
     async def _all_up(self, parts: list[Part]) -> bool:
         """Wait until ``parts`` are ready; False if the stop came first. Raises ``StartError``."""
