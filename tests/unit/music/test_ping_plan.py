@@ -1,0 +1,41 @@
+"""When pings are sent."""
+
+from bandroom.music.ping_plan import PingPlan
+
+
+def sent(plan: PingPlan, until_us: int, bound_us: float) -> list[int]:
+    times: list[int] = []
+    while (at := plan.next_us) is not None and at < until_us:
+        if plan.due(at, bound_us):
+            times.append(at)
+    return times
+
+
+def test_a_burst_at_once_then_ever_more_rarely():
+    """Eight pings in the first quarter of a second; then 8/s, 4/s, and 0.8/s once the link proves good."""
+    plan = PingPlan()
+    plan.start(5)
+    times = sent(plan, 300_000_000, 800)
+    assert times[:8] == [5 + i * 30_000 for i in range(8)]
+    assert sum(t < 10_000_000 for t in times) == 80
+    assert sum(10_000_000 <= t < 60_000_000 for t in times) <= 208
+    assert sum(100_000_000 <= t < 200_000_000 for t in times) == 80
+
+
+def test_a_jittery_link_is_asked_more_often():
+    """Where the bound stays above 2 ms, 4 pings a second go on; as many as a burst every 2 s."""
+    plan = PingPlan()
+    plan.start(0)
+    assert 396 <= sum(t >= 100_000_000 for t in sent(plan, 200_000_000, 5_000)) <= 404
+
+
+def test_a_stall_is_not_made_up_for():
+    """A device that was stopped in a burst does not send the rest in one go, nor after `stop`."""
+    plan = PingPlan()
+    plan.start(0)
+    assert plan.due(0, 1.0)
+    assert plan.due(50_000_000, 1.0)
+    assert not plan.due(50_000_001, 1.0)
+    plan.stop()
+    assert plan.next_us is None
+    assert not plan.due(90_000_000, 1.0)
