@@ -14,7 +14,7 @@ from bandroom.supervisor.errors import StartError
 
 READY_WITHIN_S = 60.0
 _TRIES_AT_FIRST = 5
-_LIVED_LONG_S = 5.0
+_LIVED_LONG_S = 1.0
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 5.0
 
@@ -72,8 +72,8 @@ class Part:
             began = time.monotonic()
             self.child = child = self.spec.start()
             tries += 1
-            if await self._is_ready(child):
-                self.up = True
+            was_ready = self.up = await self._is_ready(child)
+            if was_ready:
                 if not self.first_up.done():
                     self.first_up.set_result(None)
                 self.changed()
@@ -86,7 +86,7 @@ class Part:
                 self._give_up(child)
                 return
             # A first death comes out of the blue and costs no time; one that follows soon is a fault that may stay.
-            soon = time.monotonic() - began < _LIVED_LONG_S
+            soon = not was_ready or time.monotonic() - began < _LIVED_LONG_S
             deaths = deaths + 1 if soon else 0
             delay_s = min(_FIRST_DELAY_S * 2 ** (deaths - 2), _LONGEST_DELAY_S) if deaths > 1 else 0.0
 
