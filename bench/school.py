@@ -1,0 +1,181 @@
+"""A school for benches: rooms, a class of devices in each, and a broker with one of the access controls compared.
+
+`bare` lets everybody in and checks nothing. `gate` is this project's. `dynsec` is Mosquitto's dynamic-security with a
+role for each room; `acl` its acl_file with a section for each client. The last two isolate as far as they can, and
+check no tokens, limits or clock pings: they are here for what a check costs.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bandroom.auth.devices import password
+from bandroom.auth.keys import load_keys
+from bandroom.clock import ServerClock
+from bandroom.paths import Home, write_private
+from bandroom.supervisor.gate import find_gate
+from bandroom.wire.gate_log import Assign, Open, format_header, format_line
+from bandroom.wire.ids import ClientId, RoomId, Subject, TenantId, UserName
+from bandroom.wire.topics import Filter, Leaf, Room
+
+from bench import home as data
+from bench.broker import Broker, running
+from bench.load import Login
+
+Access = Literal["bare", "gate", "dynsec", "acl"]
+_LEAVES = (Leaf.BEAT, Leaf.TEMPO, Leaf.ROOM, Leaf.NOTE)
+DYNSEC = "mosquitto_dynamic_security.so"
+_PLUGIN_FOLDERS = ("/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib")
+
+
+@dataclass(frozen=True, slots=True)
+class Pupil:
+    """A device in a room."""
+
+    room: Room
+    sub: Subject
+
+
+@dataclass(slots=True)
+class School:
+    """Data folder, broker, and the logins of everybody in it."""
+
+    home: Home
+    clock: ServerClock
+    broker: Broker
+    logins: list[Login]
+
+    @property
+    def tcp(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.broker.port)
+
+
+def pupils(rooms: int, each: int) -> list[Pupil]:
+    """`each` devices in each of `rooms` rooms."""
+    return [
+        Pupil(Room(data.tenant_of(r), RoomId(data.room_of(r))), Subject(f"d-{r}-{i}"))
+        for r in range(rooms)
+        for i in range(each)
+    ]
+
+
+@contextmanager
+def opened(
+    folder: Path, access: Access, rooms: int, each: int, *, leaves: Sequence[Leaf] = _LEAVES
+) -> Iterator[School]:
+    """A school with `rooms` rooms of `each` devices behind a broker with that access control."""
+    home, clock = data.make(folder / "home")
+    crowd = pupils(rooms, each)
+    keys = load_keys(home)
+    logins = [login(p, password(keys, _user(p)), leaves) for p in crowd]
+    options = {"bare": _bare, "gate": _gate, "dynsec": _dynsec, "acl": _acl}[access](
+        home, folder / "broker", crowd, logins
+    )
+    with running(folder / "broker", options) as broker:
+        home.broker_socket.unlink(missing_ok=True)
+        home.broker_socket.symlink_to(broker.socket_path)
+        yield School(home, clock, broker, logins)
+
+
+def available(access: Access) -> bool:
+    """Whether this machine has what that access control needs."""
+    return access != "dynsec" or _plugin() is not None
+
+
+def _plugin() -> Path | None:
+    return next((path for folder in _PLUGIN_FOLDERS if (path := Path(folder, DYNSEC)).is_file()), None)
+
+
+def _user(pupil: Pupil) -> UserName:
+    return UserName.of(pupil.room.tenant, pupil.sub, 1)
+
+
+def login(pupil: Pupil, secret: str, leaves: Sequence[Leaf]) -> Login:
+    """What a pupil connects with, to hear `leaves` of its room."""
+    room = pupil.room
+    filters = tuple(Filter(leaf, room.tenant, room.room).name for leaf in leaves)
+    return Login(
+        str(ClientId.of(room.tenant, pupil.sub)), str(_user(pupil)), secret, filters, room.note(pupil.sub).name
+    )
+
+
+def _bare(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
+    return "allow_anonymous true\n"
+
+
+def _gate(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
+    lines = [format_header(secrets.token_hex(8))]
+    seq = 0
+    for room in dict.fromkeys(p.room for p in crowd):
+        seq += 1
+        lines.append(format_line(seq, Open(room.tenant, room.room)))
+    for p in crowd:
+        seq += 1
+        lines.append(format_line(seq, Assign(p.room.tenant, p.sub, p.room.room)))
+    write_private(home.gate_log, "".join(line if line.endswith("\n") else line + "\n" for line in lines))
+    gate = find_gate(home)
+    return (
+        f"allow_anonymous false\nplugin {gate}\nplugin_opt_dir {home.gate}\n"
+        f"plugin_opt_socket {folder / 'broker.sock'}\npersistent_client_expiration 1h\nmax_packet_size 8192\n"
+    )
+
+
+def _acl(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
+    lines = [
+        "user bandroom/tempo-0",
+        "topic write tenant/+/music_room/+/beat",
+        "topic read tenant/+/music_room/+/tempo",
+    ]
+    for pupil, login in zip(crowd, logins, strict=True):
+        lines.append(f"user {login.username}")
+        lines += [f"topic read {name}" for name in login.filters]
+        lines.append(f"topic write {pupil.room.note(pupil.sub).name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "acl").write_text("\n".join(lines) + "\n")
+    return f"allow_anonymous true\nacl_file {folder / 'acl'}\n"
+
+
+def _dynsec(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
+    roles: list[dict[str, object]] = [_role("tempo", ["tenant/+/music_room/+/tempo"], ["tenant/+/music_room/+/beat"])]
+    clients = [_client("bandroom/tempo-0", None, "tempo")]
+    for number, (pupil, login) in enumerate(zip(crowd, logins, strict=True)):
+        roles.append(_role(f"r{number}", login.filters, [pupil.room.note(pupil.sub).name]))
+        clients.append(_client(login.username, login.password, f"r{number}"))
+    deny = dict.fromkeys(("publishClientSend", "publishClientReceive", "subscribe"), False)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dynsec.json").write_text(
+        json.dumps(
+            {"defaultACLAccess": {**deny, "unsubscribe": True}, "clients": clients, "groups": [], "roles": roles}
+        )
+    )
+    return f"allow_anonymous false\nplugin {_plugin()}\nplugin_opt_config_file {folder / 'dynsec.json'}\n"
+
+
+def _role(name: str, hears: Sequence[str], says: Sequence[str]) -> dict[str, object]:
+    acls = [
+        {"acltype": kind, "topic": t, "allow": True}
+        for t in hears
+        for kind in ("publishClientReceive", "subscribePattern")
+    ]
+    acls += [{"acltype": "publishClientSend", "topic": t, "allow": True} for t in says]
+    return {"rolename": name, "acls": acls}
+
+
+def _client(username: str, secret: str | None, role: str) -> dict[str, object]:
+    it: dict[str, object] = {"username": username, "roles": [{"rolename": role}]}
+    if secret is not None:
+        salt = secrets.token_bytes(12)
+        hashed = hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, 1)
+        it |= {"password": base64.b64encode(hashed).decode(), "salt": base64.b64encode(salt).decode(), "iterations": 1}
+    return it
+
+
+def tenant_ids(rooms: int) -> list[TenantId]:
+    """The tenants of the first `rooms` rooms."""
+    return list(dict.fromkeys(data.tenant_of(r) for r in range(rooms)))
