@@ -18,6 +18,8 @@ class Instrument:
         """Notes begun so far."""
         self.missed = 0
         """Notes left out: no connection just then, or too late."""
+        self.late_us: list[int] = []
+        """How late each cue with notes was when it came to sending it, by this device's own clock."""
 
     async def play(self) -> None:
         """Play the part once, from wherever the room is. Returns after its last cue, or when the room is closed.
@@ -55,6 +57,7 @@ class Instrument:
         if not cue.on:
             return
         late_us = device.now_us() - due_us
+        self.late_us.append(late_us)
         if late_us <= _LATE_US and await device.play(*cue.on, velocity=cue.velocity, channel=channel, t_us=due_us):
             self.played += len(cue.on)
         else:

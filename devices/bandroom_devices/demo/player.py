@@ -19,7 +19,7 @@ async def work(seat: Seat) -> None:
         report("ready", sub=device.subject, error_us=error_us)
         instrument = Instrument(device, part)
         await instrument.play()
-        report("done", played=instrument.played, missed=instrument.missed, error_us=device.error_us)
+        report("done", played=instrument.played, missed=instrument.missed, late_us=instrument.late_us)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from rich.text import Text
 from bandroom_devices.demo.tally import PlayerTally, Tally, in_ms, nearest_rank, worst
 from bandroom_devices.notes import note_name
 
-_STRIP = 10  # characters to each side of the grid line
+_STRIP = 7  # characters to each side of the grid line
 _STRIP_MS = 5.0
+_WIDTH = 80
 
 
 def _ms(us: float | None) -> str:
@@ -51,18 +52,17 @@ def _row(player: PlayerTally) -> tuple[RenderableType, ...]:
 
 def players(tally: Tally) -> Table:
     """The class, a row each, and the whole of it below."""
-    table = Table(box=box.SIMPLE, show_footer=True, pad_edge=False, padding=(0, 1, 0, 0))
-    every = [off for player in tally.players.values() for off in player.off_us]
-    expected = sum(player.expected for player in tally.players.values())
-    p95 = f"95 % within {nearest_rank([abs(off) for off in every], 95) / 1000:.2f} ms" if every else ""
+    table = Table(box=box.SIMPLE, show_footer=True, pad_edge=False, padding=0)
     table.add_column("player", footer="the class", min_width=12)
     table.add_column("part", justify="right")
-    table.add_column("its clock", justify="right", min_width=15)
+    table.add_column("its clock is off", justify="right", min_width=16)
     table.add_column("plays", min_width=5)
-    table.add_column("notes", justify="right", footer=f"{len(every)}/{expected}", min_width=7)
+    table.add_column("notes", justify="right", footer=f"{tally.heard}/{tally.expected}", min_width=7)
+    every = tally.off_us
     table.add_column("median", justify="right", footer=_ms(median(every)) if every else "", min_width=6)
-    table.add_column("worst ms", justify="right", footer=_ms(worst(every)) if every else "", min_width=8)
-    table.add_column(f"-{_STRIP_MS:g} ms     grid    +{_STRIP_MS:g} ms", footer=p95)
+    table.add_column("worst", justify="right", footer=_ms(worst(every)) if every else "", min_width=6)
+    scale = f"-{_STRIP_MS:g} ms"
+    table.add_column(f"{scale}{'+' + scale[1:]:>{2 * _STRIP + 1 - len(scale)}}", no_wrap=True)
     for player in tally.players.values():
         table.add_row(*_row(player))
     return table
@@ -80,12 +80,17 @@ def _beat(tally: Tally, status: str) -> Text:
 
 def dashboard(tally: Tally, title: str, status: str) -> RenderableType:
     """The whole picture."""
+    beat = Panel(_beat(tally, status), title=title, title_align="left", box=box.ROUNDED, width=_WIDTH)
+    return Group(beat, players(tally), legend(tally))
+
+
+def legend(tally: Tally) -> Text:
+    """What the figures are, and how good the class was altogether."""
     own = tally.observer_error_us
-    note = "Figures: arrival of each note at an independent observer, minus the nearest eighth of the grid."
+    note = "In ms: arrival of a note at an independent observer, minus the nearest eighth of the grid."
     if own is not None:
         note += f" The observer knows the time to ±{in_ms(own):.2f} ms."
-    return Group(
-        Panel(_beat(tally, status), title=title, title_align="left", box=box.ROUNDED),
-        players(tally),
-        Text(note, style="dim"),
-    )
+    if tally.off_us:
+        within = nearest_rank([abs(off) for off in tally.off_us], 95)
+        note = f"95 % of the notes within {in_ms(within):.2f} ms. {note}"
+    return Text(note, style="dim")

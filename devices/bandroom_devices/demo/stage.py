@@ -129,6 +129,7 @@ class Stage:
                     self._came_in(child, told["sub"])
                 case "done":
                     child.done = told
+                    self.tally.sent_late_us += told["late_us"]
                 case "error":
                     self._failure = DemoFailed(f"{child.name}: {told['text']}")
                 case _:

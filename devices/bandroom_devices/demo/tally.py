@@ -65,6 +65,22 @@ class Tally:
     beats: int = 0
     beat_late_us: list[int] = field(default_factory=list[int])
     observer_error_us: int | None = None
+    sent_late_us: list[int] = field(default_factory=list[int])
+
+    @property
+    def off_us(self) -> list[int]:
+        """The deviations of all notes heard."""
+        return [off for player in self.players.values() for off in player.off_us]
+
+    @property
+    def heard(self) -> int:
+        """Notes heard to begin."""
+        return len(self.off_us)
+
+    @property
+    def expected(self) -> int:
+        """Notes that the score has."""
+        return sum(player.expected for player in self.players.values())
 
     def take(self, told: dict[str, Any]) -> None:
         """Count one line of the observer's."""
@@ -90,15 +106,16 @@ class Tally:
 
     def summary(self) -> dict[str, Any]:
         """Everything that the demo measured, for ``--json``."""
-        every = [off for player in self.players.values() for off in player.off_us]
+        every = self.off_us
         return {
             "measured": "arrival of a note at the observer minus the nearest eighth of the grid, ms, late positive",
             "players": [player.summary() for player in self.players.values()],
-            "expected": sum(player.expected for player in self.players.values()),
+            "expected": self.expected,
             "heard": len(every),
             "median_ms": in_ms(median(every)) if every else None,
             "p95_ms": in_ms(nearest_rank([abs(off) for off in every], 95)) if every else None,
             "worst_ms": in_ms(worst(every)) if every else None,
+            "sent_late_median_ms": in_ms(median(self.sent_late_us)) if self.sent_late_us else None,
             "beats": self.beats,
             "beat_message_median_ms": in_ms(median(self.beat_late_us)) if self.beat_late_us else None,
             "beat_message_worst_ms": in_ms(worst(self.beat_late_us)) if self.beat_late_us else None,

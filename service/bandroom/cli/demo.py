@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from bandroom_devices.demo.recording import render
-from bandroom_devices.demo.show import dashboard, players
+from bandroom_devices.demo.show import dashboard, legend, players
 from bandroom_devices.demo.stage import BPM, DemoFailed, Stage, sound_files
 from bandroom_devices.demo.tally import Tally
 from bandroom_devices.extras import MissingExtra
@@ -156,6 +156,7 @@ def _leave(stage: Stage, show: _Show, console: Console, out: Path, svg: Path | N
     """The table, and the files."""
     console.print(f"[bold]{show.title}[/bold]")
     console.print(players(stage.tally))
+    console.print(legend(stage.tally))
     midi, wav = sound_files(out)
     stage.recording.save(midi, stage.parts)
     silent = render(midi, wav)
@@ -167,6 +168,6 @@ def _leave(stage: Stage, show: _Show, console: Console, out: Path, svg: Path | N
 
 def _svg(picture: Any) -> str:
     """A frame of the terminal as SVG."""
-    canvas = Console(record=True, width=104, file=io.StringIO(), force_terminal=True)
+    canvas = Console(record=True, width=82, file=io.StringIO(), force_terminal=True)
     canvas.print(picture)
     return canvas.export_svg(title="bandroom demo")
