@@ -29,6 +29,7 @@ bool clients_init(struct clients *clients, uint64_t seed)
 {
     memset(clients, 0, sizeof *clients);
     link_init(&clients->doomed);
+    link_init(&clients->dropping);
     for (size_t i = 0; i < WHEEL_SLOTS; i++)
         link_init(&clients->wheel[i]);
     return map_init(&clients->by_handle, sizeof(struct client), CLIENTS_MAX, seed) &&
@@ -77,6 +78,7 @@ struct client *clients_add(struct clients *clients, struct mosquitto *handle, co
     client->handle = handle;
     link_init(&client->in_doomed);
     link_init(&client->in_wheel);
+    link_init(&client->in_dropping);
     link_add(&tenant->clients, &client->of_tenant);
     if (client->expires)
         link_add(&clients->wheel[client->expires % WHEEL_SLOTS], &client->in_wheel);
@@ -100,6 +102,7 @@ void clients_remove(struct clients *clients, struct client *client)
     link_remove(&client->of_tenant);
     link_remove(&client->in_wheel);
     link_remove(&client->in_doomed);
+    link_remove(&client->in_dropping);
     map_remove(&clients->by_handle, &handle, sizeof handle);
     tenant_drop_if_empty(clients, clients_tenant(clients, span_of(who.tenant)), span_of(who.tenant));
 }
@@ -109,6 +112,28 @@ void clients_doom(struct clients *clients, struct client *client)
     if (!client->doomed)
         link_add(&clients->doomed, &client->in_doomed);
     client->doomed = true;
+}
+
+void clients_dropped(struct clients *clients, struct client *client, struct span room, const char *why)
+{
+    if (client->dropped++ == 0)
+        link_add(&clients->dropping, &client->in_dropping);
+    client->why = why;
+    if (room.len > 0)
+        span_copy(client->room, sizeof client->room, room);
+}
+
+void clients_report(struct clients *clients, bool (*told)(const struct client *client))
+{
+    struct link *next;
+    for (struct link *link = clients->dropping.next; link != &clients->dropping; link = next) {
+        next = link->next;
+        struct client *client = (struct client *)((char *)link - offsetof(struct client, in_dropping));
+        if (!told(client))
+            continue;
+        client->dropped = 0;
+        link_remove(link);
+    }
 }
 
 struct client *clients_next_doomed(struct clients *clients)

@@ -15,13 +15,16 @@ struct link {
 };
 
 struct client {
-    struct link of_tenant, in_wheel, in_doomed; /* of_tenant is first: see CLIENTS_OF */
+    struct link of_tenant, in_wheel, in_doomed, in_dropping; /* of_tenant is first: see CLIENTS_OF */
     struct mosquitto *handle;
     struct who who;
     char id[TENANT_MAX + SUBJECT_MAX + 4];
     char token_id[TOKEN_ID_SIZE];
     int64_t issued, expires; /* Unix seconds; expires 0: never */
     int64_t generation;      /* a device's */
+    uint64_t dropped;        /* messages over a limit, not yet reported; */
+    const char *why;         /* the limit's name, */
+    char room[ROOM_MAX + 1]; /* and where it was */
     bool doomed;             /* to be disconnected at the next tick: the broker forbids it anywhere else */
 };
 
@@ -34,7 +37,7 @@ struct tenant {
 struct clients {
     struct map by_handle, by_tenant;
     struct tenant *tenants;
-    struct link doomed, wheel[WHEEL_SLOTS];
+    struct link doomed, dropping, wheel[WHEEL_SLOTS];
     int64_t expired_to;
 };
 
@@ -53,6 +56,9 @@ struct tenant *clients_tenant(const struct clients *clients, struct span name);
 
 void clients_doom(struct clients *clients, struct client *client);
 struct client *clients_next_doomed(struct clients *clients); /* taken off the list, still doomed; NULL: none */
+void clients_dropped(struct clients *clients, struct client *client, struct span room, const char *why);
+/* Calls `told` for each client with drops to report; those for which it says true are done. */
+void clients_report(struct clients *clients, bool (*told)(const struct client *client));
 void clients_expire(struct clients *clients, int64_t now);   /* dooms those whose time has come */
 
 #endif

@@ -25,8 +25,14 @@ struct entry {
 /* Reads "<verb> <args>" (no sequence number, no checksum). NULL: fine; else what is wrong with it. */
 const char *entry_read(struct span text, struct entry *out);
 
+/* A tenant's buckets: units a second, and how many at once. */
+struct rates {
+    int64_t rate[LIMIT_COUNT], burst[LIMIT_COUNT];
+    bool is_set;
+};
+
 struct state {
-    struct map facts;
+    struct map facts, rates;
 };
 
 #define FACTS_MAX 1000000
@@ -44,7 +50,7 @@ int64_t state_floor(const struct state *state, struct span tenant, struct span s
 /* Whether a token of `subject`, issued at `issued` (Unix seconds) with the id `token`, is withdrawn. */
 bool state_is_revoked(const struct state *state, struct span tenant, struct span subject, struct span token,
                       int64_t issued);
-/* The tenant's own limit: false when it has none and the default holds. Units a second, and burst. */
-bool state_limit(const struct state *state, struct span tenant, enum limit limit, int64_t *rate, int64_t *burst);
+const struct rates *state_rates(const struct state *state, struct span tenant); /* its own, or the defaults */
+const char *limit_name(enum limit limit);
 
 #endif

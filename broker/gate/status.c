@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 static const char *const count_names[COUNT_COUNT] = {
-    "published", "subscribed", "pings", "denied_publishes", "denied_subscriptions", "refused_connects", "ended",
+    "published", "subscribed", "pings", "denied_publishes", "denied_subscriptions", "refused_connects",
+    "over_limit", "flooders", "ended",
 };
 
 bool status_open(struct status *status, const char *path)

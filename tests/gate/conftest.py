@@ -1,7 +1,8 @@
-"""Fixtures of the gate's tests: the built plugin, two keys, a folder, a broker."""
+"""Fixtures of the gate's tests: the built plugin, two keys, a folder, a broker of each version that can be had."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -9,9 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))  # tests are not a package: their helpers lie beside them
 
-from gatekit import Broker, GateHome, SigningKey, build  # noqa: E402
+from gatekit import GATE_SOURCE, Broker, GateHome, Leg, SigningKey, build  # noqa: E402
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bandroom" / "mosquitto"
+LEGS = ["installed", "2.0.21", "2.1"]
 
 
 @pytest.fixture(scope="session")
@@ -22,11 +27,19 @@ def gate_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(scope="session")
-def mosquitto() -> str:
-    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-    assert found, "no mosquitto: install the package `mosquitto`"
-    return found
+@pytest.fixture(scope="session", params=LEGS)
+def leg(request: pytest.FixtureRequest, gate_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Leg:
+    name: str = request.param
+    if name == "installed":
+        found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+        assert found, "no mosquitto: install the package `mosquitto`"
+        return Leg(name, found, gate_build / "bandroom_gate.so")
+    there = sorted(CACHE.glob(f"{name}*/bin/mosquitto"))
+    if not there:
+        pytest.skip(f"THIS LEG DID NOT RUN: no mosquitto {name} in {CACHE}: {GATE_SOURCE.name}/fetch-mosquitto.sh brings it")
+    out = tmp_path_factory.mktemp(f"gate-{name}")
+    build("all", out, f"INCLUDE={there[0].parents[1] / 'include'}")
+    return Leg(name, str(there[0]), out / "bandroom_gate.so")
 
 
 @pytest.fixture(scope="session")
@@ -40,14 +53,13 @@ def home(signing_keys: tuple[SigningKey, SigningKey]) -> Iterator[GateHome]:
         yield GateHome(Path(folder) / "home", *signing_keys)
 
 
-
 @pytest.fixture
-def start_broker(home: GateHome, gate_build: Path, mosquitto: str) -> Iterator[Callable[..., Broker]]:
-    """Starts brokers (by default on `home`) and stops them all at the end; a broker that crashed fails the test."""
+def start_broker(home: GateHome, leg: Leg) -> Iterator[Callable[..., Broker]]:
+    """Starts brokers on `home` and stops them all at the end; a broker that crashed fails the test."""
     started: list[Broker] = []
 
-    def start(wait: bool = True, extra_conf: str = "") -> Broker:
-        broker = Broker(home, mosquitto, gate_build / "bandroom_gate.so", extra_conf)
+    def start(wait: bool = True, extra_conf: str = "", host: str = "127.0.0.1") -> Broker:
+        broker = Broker(home, leg.program, leg.plugin, extra_conf, host)
         started.append(broker)
         if wait:
             broker.wait_ready()
@@ -66,12 +78,13 @@ def broker(home: GateHome, start_broker: Callable[..., Broker]) -> Broker:
 
 
 @pytest.fixture(scope="module")
-def shared_broker(signing_keys: tuple[SigningKey, SigningKey], gate_build: Path, mosquitto: str) -> Iterator[Broker]:
+def shared_broker(signing_keys: tuple[SigningKey, SigningKey], leg: Leg) -> Iterator[Broker]:
     """One broker for the tests of a module that leave nothing behind."""
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
         home = GateHome(Path(folder) / "home", *signing_keys)
         home.log("open lincoln MUSIC-1234", "open lincoln CHOIR-0001", "open other MUSIC-1234")
-        broker = Broker(home, mosquitto, gate_build / "bandroom_gate.so")
+        home.log(*(f"limit lincoln {key} 1000000 1000000" for key in ("client_msgs", "client_bytes", "subs")))
+        broker = Broker(home, leg.program, leg.plugin)
         try:
             broker.wait_ready()
             yield broker

@@ -135,24 +135,33 @@ class GateHome:
         return device_password(self.masters[master or max(self.masters)], username)
 
 
+@dataclass(frozen=True)
+class Leg:
+    """One version of the broker, and the gate built against its headers."""
+
+    name: str
+    program: str
+    plugin: Path
+
+
 class Broker:
     """A running Mosquitto with the gate on a free port and on the Unix socket of `home`."""
 
-    def __init__(self, home: GateHome, program: str, plugin: Path, extra_conf: str = "", env: dict[str, str] | None = None):
+    def __init__(self, home: GateHome, program: str, plugin: Path, extra_conf: str = "", host: str = "127.0.0.1") -> None:
         self.home = home
-        with socket.create_server(("127.0.0.1", 0)) as probe:
+        with socket.create_server((host, 0)) as probe:
             self.port: int = probe.getsockname()[1]
         conf = home.path / "mosquitto.conf"
         user = "user root\n" if os.getuid() == 0 else ""
         conf.write_text(
-            f"{user}per_listener_settings false\nlistener {self.port} 127.0.0.1\nlistener 0 {home.socket_path}\n"
+            f"{user}per_listener_settings false\nlistener {self.port} {host}\nlistener 0 {home.socket_path}\n"
             "allow_anonymous false\nset_tcp_nodelay true\nmax_queued_messages 100\ncheck_retain_source false\n"
             "max_packet_size 8192\npersistent_client_expiration 1h\npersistence false\nsys_interval 0\n"
             f"plugin {plugin}\nplugin_opt_dir {home.dir}\nplugin_opt_socket {home.socket_path}\n{extra_conf}"
         )
         self.output = (home.path / "broker.log").open("ab")
         Path(home.socket_path).unlink(missing_ok=True)
-        self.process = subprocess.Popen([program, "-c", str(conf)], stdout=self.output, stderr=self.output, env=env)
+        self.process = subprocess.Popen([program, "-c", str(conf)], stdout=self.output, stderr=self.output)
 
     @property
     def log(self) -> str:
@@ -208,4 +217,4 @@ class Broker:
         return self.person("bandroom", role, sub, local=more.pop("local", True), **more)
 
 
-__all__ = ["Broker", "Client", "GateHome", "SigningKey", "Will", "build", "device_password", "eventually", "line_with_checksum"]
+__all__ = ["Broker", "Client", "GateHome", "Leg", "SigningKey", "Will", "build", "device_password", "eventually", "line_with_checksum"]
