@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+import paho.mqtt.client as paho
 import pytest
 import pytest_asyncio
-from playwright.async_api import ConsoleMessage, Page, Route, async_playwright
+from playwright.async_api import ConsoleMessage, Page, async_playwright
 
 JS = Path(__file__).parents[2] / "service" / "bandroom" / "web" / "static" / "js"
 
@@ -72,7 +76,8 @@ window.AudioContext = class extends Real {
   constructor(...args) {
     super(...args);
     const context = this;
-    window.tapReady = context.audioWorklet.addModule("/static/js/tap-for-tests.js").then(() => {
+    const source = URL.createObjectURL(new Blob([window.tapSource], { type: "text/javascript" }));
+    context.audioWorklet.addModule(source).then(() => {
       const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
       tap.port.onmessage = (event) => window.onsets.push(event.data);
       for (const node of context.toSpeaker ?? []) connect.call(node, tap);
@@ -99,7 +104,8 @@ class Browser:
 
     async def page(self, *, tap: bool = False, **options: Any) -> Page:
         """A page in a context of its own: another browser, as far as cookies and storage go."""
-        context = await self.chromium.new_context(**options)
+        # The tap's own source is let past the page's policy; every other page of the tests is held to it.
+        context = await self.chromium.new_context(bypass_csp=tap, **options)
         page = await context.new_page()
         page.set_default_timeout(15_000)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -108,12 +114,7 @@ class Browser:
             "window.beats = []; document.addEventListener('bandroom:beat', (e) => window.beats.push(e.detail));"
         )
         if tap:
-            await page.add_init_script(TAP_INIT)
-
-            async def serve(route: Route) -> None:
-                await route.fulfill(body=TAP, content_type="text/javascript")
-
-            await page.route("**/static/js/tap-for-tests.js", serve)
+            await page.add_init_script(f"window.tapSource = {json.dumps(TAP)};{TAP_INIT}")
         return page
 
     def _console(self, message: ConsoleMessage) -> None:
@@ -124,7 +125,7 @@ class Browser:
 @pytest_asyncio.fixture
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium; a page that throws or breaks its policy fails the test."""
-    if not Path(CHROMIUM).exists():
+    if shutil.which(CHROMIUM) is None:
         pytest.skip(f"no browser at {CHROMIUM}")
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
@@ -132,3 +133,105 @@ async def browser() -> AsyncIterator[Browser]:
         yield running
         await chromium.close()
     assert running.errors == []
+
+
+@dataclass(frozen=True)
+class Room:
+    """A room made for a test, and what its teacher may do there."""
+
+    stack: Any
+    tenant: str
+    room: str
+    code: str
+    join_url: str
+
+    def command(self, cmd: str, **more: Any) -> dict[str, Any]:
+        """One of the teacher's commands, which must succeed."""
+        with owner(self.stack) as http:
+            reply = http.post(f"/api/tenants/{self.tenant}/rooms/{self.room}/commands", json={"cmd": cmd, **more})
+            assert reply.status_code == 200, reply.text
+            return dict(reply.json())
+
+    def join(self, nickname: str = "") -> dict[str, Any]:
+        """Join as another pupil: what the service answers."""
+        with httpx.Client(base_url=self.stack.url, timeout=10) as http:
+            body = {"tenant": self.tenant, "code": self.code, "nickname": nickname or None}
+            reply = http.post("/api/join", json=body)
+            assert reply.status_code == 200, reply.text
+            return dict(reply.json())
+
+
+def owner(stack: Any) -> httpx.Client:
+    """HTTP as the machine's owner."""
+    headers = {"Authorization": f"Bearer {stack.owner_token}"}
+    return httpx.Client(base_url=stack.url, headers=headers, timeout=10)
+
+
+def make_room(stack: Any, tenant: str | None = None, **asked: Any) -> Room:
+    """A running room; in a tenant of its own where none is given."""
+    with owner(stack) as http:
+        if tenant is None:
+            tenant = f"school-{secrets.token_hex(4)}"
+            made = http.post("/api/tenants", json={"tenant": tenant})
+            assert made.status_code == 201, made.text
+        body = {"code": "MUSIC-1234", "start": True, **asked}
+        reply = http.post(f"/api/tenants/{tenant}/rooms", json=body)
+        assert reply.status_code == 201, reply.text
+        room = reply.json()
+        return Room(stack, tenant, room["room"], room["code"], room["join_url"])
+
+
+@pytest.fixture
+def room_of() -> Callable[..., Room]:
+    """``room_of(stack, tenant=None, **body)``: a running room MUSIC-1234."""
+    return make_room
+
+
+class Player:
+    """A pupil with an MQTT client of their own, over TCP: hears the room and plays."""
+
+    def __init__(self, room: Room, nickname: str = "") -> None:
+        self.joined = room.join(nickname)
+        self.sub: str = self.joined["sub"]
+        self.base = f"tenant/{room.tenant}/music_room/{room.room}"
+        self.heard: list[tuple[str, Any]] = []
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, self.joined["client_id"])
+        self._client.username_pw_set(self.joined["username"], self.joined["token"])
+        self._presence = f"tenant/{room.tenant}/presence/{self.sub}"
+        self._client.will_set(self._presence, "lost 0", 1, retain=True)
+        self._client.on_message = self._on_message
+        self._ready = threading.Event()
+        self._client.on_subscribe = lambda *_: self._ready.set()
+        self._client.on_connect = lambda *_: self._client.subscribe(
+            [(f"{self.base}/{leaf}", 0) for leaf in ("beat", "note/+", "tempo", "member/+")]
+        )
+
+    def __enter__(self) -> Player:
+        self._client.connect(self.joined["mqtt"]["host"], self.joined["mqtt"]["port"])
+        self._client.loop_start()
+        assert self._ready.wait(10), "the player could not subscribe"
+        self._client.publish(self._presence, "ready 0", 1, retain=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.publish(self._presence, "disconnected 0", 1, retain=True).wait_for_publish(5)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _on_message(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
+        payload = json.loads(message.payload) if message.payload else None
+        self.heard.append((message.topic.removeprefix(f"{self.base}/"), payload))
+
+    def of(self, leaf: str) -> list[Any]:
+        """What was heard on a leaf."""
+        return [payload for topic, payload in list(self.heard) if topic == leaf]
+
+    def play(self, **note: Any) -> None:
+        """Publish a note."""
+        self._client.publish(f"{self.base}/note/{self.sub}", json.dumps(note))
+
+
+@pytest.fixture
+def player() -> type[Player]:
+    """``with player(room, nickname) as p``: a pupil on MQTT beside the browser."""
+    return Player

@@ -1,0 +1,307 @@
+"""The join page and the room in a real browser, against everything really running."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import time
+from typing import Any
+
+import pytest
+from bandroom.clock import ServerClock
+from bandroom.testing import wait_until_async
+
+JOINED = "#room-view:not([hidden]) .dot.on"
+
+
+async def enter(page: Any, url: str, nickname: str = "") -> None:
+    """Follow a join link and press the one button."""
+    await page.goto(url)
+    if nickname:
+        await page.fill("#nickname", nickname)
+    await page.click("#join-button")
+    await page.wait_for_selector(JOINED)
+
+
+async def until(page: Any, expression: str, timeout_s: float = 15.0) -> None:
+    """Wait until ``expression`` is true in the page. (The page's policy forbids Playwright's own way, which evals.)"""
+    deadline = time.monotonic() + timeout_s
+    while not await page.evaluate(f"() => Boolean({expression})"):
+        assert time.monotonic() < deadline, f"{expression} did not come true within {timeout_s} s"
+        await asyncio.sleep(0.03)
+
+
+async def my_sub(page: Any) -> str:
+    return str(await page.evaluate("JSON.parse(sessionStorage.getItem('bandroom.session')).sub"))
+
+
+async def test_a_link_leads_to_a_beat_that_is_seen_and_heard(
+    browser: Any, stack: Any, room_of: Any, player: Any
+) -> None:
+    """One tap after the link the beat is seen, and what leaves the speaker falls on the server's grid: each click
+    within 10 ms, half of them within 3 ms, as an independent client of the same room has the grid."""
+    room = room_of(stack, bpm=140)
+    page = await browser.page(tap=True)
+    with player(room) as other:
+        await enter(page, room.join_url, "Ada")
+        await until(page, "window.onsets.length >= 12 && window.relations.length > 40")
+        assert await page.inner_text("#bpm") == "140"
+        measured = await page.evaluate(
+            """() => ({ onsets: window.onsets, relations: window.relations, origin: performance.timeOrigin,
+                        wall: Date.now(), now: performance.now() })"""
+        )
+        await wait_until_async(lambda: other.of("beat"), what="a beat for the other pupil")
+        beat = other.of("beat")[0]
+    # The browser's page time is the machine's wall clock, read from its own origin: no part of the page's filter.
+    clock = ServerClock.from_file(stack.home.gate_clock)
+    server_minus_wall = server_minus_wall_us(clock)
+    relation = statistics.median(measured["relations"])
+    period = 60e6 / 140
+    errors_ms: list[float] = []
+    for onset in measured["onsets"][2:]:
+        page_ms = (onset - relation) * 1000
+        server_us = (measured["origin"] + page_ms) * 1000 + server_minus_wall
+        phase = (server_us - beat["t"]) / period
+        errors_ms.append((phase - round(phase)) * period / 1000)
+    print(f"clicks off the grid, ms: {[round(error, 2) for error in errors_ms]}")
+    size = sorted(abs(error) for error in errors_ms)
+    assert size[len(size) // 2] < 3, errors_ms
+    assert size[-1] < 10, errors_ms
+
+
+def server_minus_wall_us(clock: ServerClock) -> float:
+    """What separates server time from this machine's wall clock now, µs."""
+    readings: list[float] = []
+    for _ in range(21):
+        before = time.time_ns()
+        server = clock.now_us()
+        after = time.time_ns()
+        readings.append(server - (before + after) / 2000)
+    return statistics.median(readings)
+
+
+async def test_a_typed_code_is_enough(browser: Any, stack: Any, room_of: Any) -> None:
+    """School and code, typed as people type them, lead into the room; the roster shows who I am."""
+    room = room_of(stack)
+    page = await browser.page()
+    await page.goto(stack.url)
+    await page.fill("#tenant", f" {room.tenant.upper()} ")
+    await page.fill("#code", "music 1234")
+    await page.press("#code", "Enter")
+    await page.wait_for_selector(JOINED)
+    await page.wait_for_selector(".member:has-text('(you)')")
+    assert await page.inner_text("#link-state") == "Connected"
+    # Remembered for the next time, and no token with it.
+    kept = await page.evaluate("JSON.stringify(localStorage)")
+    assert room.tenant in kept
+    assert "eyJ" not in kept
+
+
+async def test_pads_are_heard_by_another_client(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
+    """A key and a pointer play notes with on and off, loudness and server time; each press ends exactly once."""
+    room = room_of(stack)
+    page = await browser.page()
+    with player(room) as other:
+        await enter(page, room.join_url)
+        await until(page, "window.beats.length > 1")
+        leaf = f"note/{await my_sub(page)}"
+        await page.keyboard.down("a")
+        await page.keyboard.up("a")
+        await page.keyboard.press("Shift+F")
+        await page.locator(".pad").nth(1).click()
+        await wait_until_async(lambda: len(other.of(leaf)) >= 6, what="three notes on and off")
+        notes = other.of(leaf)
+        assert [note.get("on", -note.get("off", 0)) for note in notes] == [36, -36, 39, -39, 38, -38]
+        assert [note["v"] for note in notes if "on" in note] == [96, 127, 96]
+        assert {note["ch"] for note in notes} == {9}
+        now = ServerClock.from_file(stack.home.gate_clock).now_us()
+        assert all(abs(note["t"] - now) < 10_000_000 for note in notes)
+
+
+async def test_others_and_their_notes_are_shown(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
+    """Who is in is listed with names; when they play, what they play stands beside their name."""
+    room = room_of(stack)
+    page = await browser.page()
+    await enter(page, room.join_url)
+    with player(room, "Grace") as other:
+        line = page.locator(f".member[data-sub='{other.sub}']")
+        await line.wait_for()
+        await page.evaluate(
+            """sub => { window.shown = []; new MutationObserver(() => {
+                 const line = document.querySelector(`.member[data-sub='${sub}']`);
+                 if (line?.classList.contains('playing')) window.shown.push(line.querySelector('.plays').textContent);
+               }).observe(document.getElementById('roster'), { subtree: true, attributes: true, childList: true }) }""",
+            other.sub,
+        )
+        other.play(on=38, ch=9)
+        await until(page, "window.shown.some((text) => text.includes('Snare'))")
+        assert await line.locator(".name").inner_text() == "Grace"
+
+
+async def test_a_nickname_is_text(browser: Any, stack: Any, room_of: Any) -> None:
+    """Markup in a nickname is shown letter by letter to everybody, and nothing of it runs."""
+    room = room_of(stack)
+    name = "<img src=x onerror=p()>"
+    mean, victim = await browser.page(), await browser.page()
+    await enter(victim, room.join_url)
+    await enter(mean, room.join_url, name)
+    line = victim.locator(".member .name", has_text="<img")
+    await line.wait_for()
+    assert await line.inner_text() == name
+    assert await victim.locator(".member img").count() == 0
+
+
+async def test_wrong_code_says_what_to_do(browser: Any, stack: Any, room_of: Any) -> None:
+    """An unknown code, an impossible code and an impossible school are each told in words, with the field marked."""
+    room = room_of(stack)
+    page = await browser.page()
+    await page.goto(stack.url)
+    await page.fill("#tenant", room.tenant)
+    await page.fill("#code", "MUSIC-9999")
+    await page.click("#join-button")
+    await page.wait_for_selector("#notice:not([hidden])")
+    assert "did not open a room" in await page.inner_text("#notice")
+    assert "ask your teacher" in (await page.inner_text("#notice")).lower()
+    await page.fill("#code", "hello")
+    await page.click("#join-button")
+    assert "not a room code" in await page.inner_text("#notice")
+    assert await page.get_attribute("#code", "aria-invalid") == "true"
+    await page.fill("#tenant", "Ünknown school")
+    await page.click("#join-button")
+    assert "short name" in await page.inner_text("#notice")
+    await until(page, "document.activeElement.id === 'tenant'")
+
+
+async def test_same_code_in_two_schools(browser: Any, stack: Any, room_of: Any) -> None:
+    """MUSIC-1234 in two schools at once, at different tempos: each page has its own beat and its own people."""
+    one, two = room_of(stack, bpm=90), room_of(stack, bpm=150)
+    assert one.code == two.code
+    pages = [await browser.page(), await browser.page()]
+    await enter(pages[0], one.join_url, "Ada")
+    await enter(pages[1], two.join_url, "Grace")
+    for page, bpm, name in ((pages[0], 90, "Ada"), (pages[1], 150, "Grace")):
+        await until(page, "window.beats.length >= 5")
+        assert await page.inner_text("#bpm") == str(bpm)
+        times = [entry["beat"]["t"] for entry in await page.evaluate("window.beats")]
+        gaps = {round((b - a) / 1000) for a, b in itertools.pairwise(times)}
+        assert gaps <= {round(60_000 / bpm), round(60_000 / bpm) + 1}, gaps
+        await page.wait_for_selector(".member:has-text('(you)')")
+        assert await page.locator(".member .name").all_inner_texts() == [f"{name} (you)"]
+
+
+async def test_broker_killed_and_back(browser: Any, start_stack: Any, home: Any, room_of: Any, player: Any) -> None:
+    """When the broker is killed the page says so, the beat goes on at its place, and it reconnects by itself."""
+    stack = start_stack(home)
+    room = room_of(stack, bpm=120)
+    page = await browser.page()
+    await enter(page, room.join_url)
+    await until(page, "window.beats.length >= 2")
+    await page.evaluate(
+        """() => { window.states = []; const node = document.getElementById('link-state');
+             new MutationObserver(() => {
+               if (window.states.at(-1) !== node.textContent) window.states.push(node.textContent);
+             }).observe(node, { childList: true, characterData: true, subtree: true }); }"""
+    )
+    old = stack.kill("broker")
+    await asyncio.to_thread(stack.wait_restarted, "broker", old)
+    await until(page, "window.states.at(-1) === 'Connected'", timeout_s=20)
+    assert (await page.evaluate("window.states"))[0] == "Reconnecting…"
+    beats = len(await page.evaluate("window.beats"))
+    await until(page, f"window.beats.length >= {beats + 3}")
+    seen = [(entry["beat"]["n"], entry["beat"]["t"]) for entry in await page.evaluate("window.beats")]
+    # Not one beat was left out while the connection was gone, and all lie on one grid.
+    assert [n for n, _ in seen] == list(range(seen[0][0], seen[0][0] + len(seen)))
+    assert all(abs(t - seen[0][1] - (n - seen[0][0]) * 500_000) <= 1 for n, t in seen)
+    leaf = f"note/{await my_sub(page)}"
+    with player(room) as other:
+        await page.keyboard.press("a")
+        await wait_until_async(lambda: other.of(leaf), what="a note after the broker's return")
+
+
+async def test_mute_and_close_are_told(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
+    """A muted pupil is told, and their notes reach nobody; a closed room says that it is closed."""
+    room = room_of(stack)
+    page = await browser.page()
+    with player(room) as other:
+        await enter(page, room.join_url)
+        sub = await my_sub(page)
+        room.command("mute", who=sub)
+        await page.wait_for_selector("#mute-state:not([hidden])")
+        assert "muted you" in await page.inner_text("#mute-state")
+        await page.keyboard.press("a")
+        room.command("unmute", who=sub)
+        await page.wait_for_selector("#mute-state", state="hidden")
+        await page.keyboard.press("s")
+        await wait_until_async(lambda: other.of(f"note/{sub}"), what="a note after the mute")
+        assert [note.get("on") for note in other.of(f"note/{sub}") if "on" in note] == [38]
+    room.command("close")
+    await page.wait_for_selector("#notice:has-text('closed')")
+
+
+async def test_tempo_changes_and_stops_are_followed(browser: Any, stack: Any, room_of: Any) -> None:
+    """A new tempo is taken up at the bar line, a stop stops; the page says both."""
+    room = room_of(stack, bpm=240)
+    page = await browser.page()
+    await enter(page, room.join_url)
+    room.command("set_tempo", bpm=180)
+    await until(page, "document.getElementById('bpm').textContent === '180'")
+    room.command("stop")
+    await until(page, "document.getElementById('transport').textContent.startsWith('Stopped')")
+    assert await page.locator(".dot.on").count() == 0
+    room.command("start")
+    await page.wait_for_selector(JOINED)
+
+
+async def test_reload_comes_back_and_asks_for_a_tap(browser: Any, stack: Any, room_of: Any) -> None:
+    """A reload leads back into the room as the same person, without the form; sound waits for a tap and says so."""
+    room = room_of(stack)
+    page = await browser.page()
+    await enter(page, room.join_url)
+    sub = await my_sub(page)
+    await page.reload()
+    await page.wait_for_selector(JOINED)
+    assert await my_sub(page) == sub
+    assert await page.inner_text("#sound-label") == "Tap to hear the beat"
+    await page.click("#sound-button")
+    await until(page, "document.getElementById('sound-button').getAttribute('aria-pressed') === 'true'")
+
+
+async def test_no_token_in_any_address(browser: Any, stack: Any, room_of: Any) -> None:
+    """Neither token nor join key travels in an address or a referrer."""
+    room = room_of(stack)
+    page = await browser.page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url + request.headers.get("referer", "")))
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    await enter(page, room.join_url)
+    key = room.join_url.split("k=")[1]
+    token = await page.evaluate("JSON.parse(sessionStorage.getItem('bandroom.session')).token")
+    assert any(url.endswith("/mqtt") for url in asked)
+    sent = [url.split("#")[0] for url in asked]
+    assert not any(key in url or token in url for url in sent)
+
+
+async def test_blocked_websockets_are_named(browser: Any, stack: Any, room_of: Any) -> None:
+    """Where the network lets pages through and no WebSocket, the page says just that, and to whom to show it."""
+    room = room_of(stack)
+    page = await browser.page()
+    await page.route_web_socket("**/mqtt", lambda socket: socket.close())
+    await page.goto(room.join_url)
+    await page.click("#join-button")
+    await page.wait_for_selector("#notice:has-text('blocks live connections')")
+    assert "/mqtt" in await page.inner_text("#notice-text")
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+async def test_calm_picture(browser: Any, stack: Any, room_of: Any, reduced: bool) -> None:
+    """Nothing pulses where the device asks for less motion, or at tempos of more than three flashes a second."""
+    room = room_of(stack, bpm=120)
+    page = await browser.page(reduced_motion="reduce" if reduced else "no-preference")
+    await enter(page, room.join_url)
+    classes = await page.evaluate("document.getElementById('room-view').className")
+    assert ("pulsing" in classes) is not reduced
+    assert ("calm" in classes) is reduced
+    room.command("set_tempo", bpm=200, at="now")
+    await until(page, "document.getElementById('bpm').textContent === '200'")
+    assert "pulsing" not in await page.evaluate("document.getElementById('room-view').className")
