@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from bandroom.wire.ids import BadId, JoinCode, TenantId
 
 NO_SUCH_ROOM = "no open room has this code: check it, or ask your teacher (the room may be locked or closed by now)"
 COOKIE_BYTES = 16
+_COOKIE = re.compile(r"[A-Za-z0-9_-]{22}")  # it is sent back in a header: nothing else may pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def _inherit_mute(change: Change, rows: TenantStore, room: RoomRow, known: list[
 
 
 def _is_cookie(text: str | None) -> bool:
-    return text is not None and len(text) == 22 and text.isascii()
+    return text is not None and _COOKIE.fullmatch(text) is not None
 
 
 def _hash(room: RoomRow, cookie: str) -> str:

@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bandroom.web.errors import ApiError, answer
+from bandroom.web.errors import answer
 
 MAX_BODY = 16 * 1024
 """Bytes; the longest genuine body is a few hundred."""
@@ -56,12 +57,12 @@ def _no_constant(text: str) -> NoReturn:
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON as the standard has it: no NaN, no Infinity. Raises ``ApiError``; depth is no way to crash it."""
+    """JSON as the standard has it: no NaN, no Infinity. Raises ``HTTPException``; depth is no way to crash it."""
     try:
         return json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-        raise ApiError(400, "bad_request", f"the body is no JSON: {why}") from error
+        raise HTTPException(400, f"the body is no JSON: {why}") from error
 
 
 class _StrictRequest(Request):
