@@ -122,7 +122,9 @@ class JoinCode(_Id):
         """The code a person meant: case, surrounding and inner blanks, and a missing ``-`` are forgiven."""
         if isinstance(text, str) and len(text) <= 32 and text.isascii():
             plain = re.sub(r"[\s_-]+", "", text).upper()
-            return cls.parse(f"{plain[:-4]}-{plain[-4:]}")
+            code = f"{plain[:-4]}-{plain[-4:]}"
+            if cls.pattern.fullmatch(code):
+                return cls(code)
         return cls.refuse(text)
 
 
