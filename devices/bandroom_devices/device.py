@@ -275,13 +275,17 @@ class Device:
         message = m.Midi(data)
         return await self._core.publish_in_room(lambda room: room.midi(self.subject), message)
 
+    async def start_hearing(self) -> None:
+        """Have notes and MIDI sent to this device from now on (``hear`` does so when it is first used)."""
+        await self._core.hear(Leaf.NOTE, Leaf.MIDI)
+
     async def hear(self, *, own: bool = False) -> AsyncIterator[HeardNote]:
         """Every note that begins or ends in the room, the device's own only where asked for.
 
         A note that nobody ends is ended here: after 30 s, when its player leaves or is muted.
         """
         with self._core.notes.reading() as queue:
-            await self._core.hear(Leaf.NOTE, Leaf.MIDI)
+            await self.start_hearing()
             while True:
                 heard = await queue.get()
                 if own or heard.player != self.subject:
