@@ -13,6 +13,13 @@ from bandroom.clock import ServerClock
 from bandroom.testing import wait_until_async
 
 JOINED = "#room-view:not([hidden]) .dot.on"
+KEEP_STATES = """() => { window.states = []; const node = document.getElementById('link-state');
+  new MutationObserver(() => {
+    if (window.states.at(-1) !== node.textContent) window.states.push(node.textContent);
+  }).observe(node, { childList: true, characterData: true, subtree: true }); }"""
+SWAP_TOKEN = """token => { const kept = JSON.parse(sessionStorage.getItem('bandroom.session'));
+  sessionStorage.setItem('bandroom.session', JSON.stringify({ ...kept, token })); }"""
+TOKEN = "JSON.parse(sessionStorage.getItem('bandroom.session')).token"
 
 
 async def enter(page: Any, url: str, nickname: str = "") -> None:
@@ -197,12 +204,7 @@ async def test_broker_killed_and_back(browser: Any, start_stack: Any, home: Any,
     page = await browser.page()
     await enter(page, room.join_url)
     await until(page, "window.beats.length >= 2")
-    await page.evaluate(
-        """() => { window.states = []; const node = document.getElementById('link-state');
-             new MutationObserver(() => {
-               if (window.states.at(-1) !== node.textContent) window.states.push(node.textContent);
-             }).observe(node, { childList: true, characterData: true, subtree: true }); }"""
-    )
+    await page.evaluate(KEEP_STATES)
     old = stack.kill("broker")
     await asyncio.to_thread(stack.wait_restarted, "broker", old)
     await until(page, "window.states.at(-1) === 'Connected'", timeout_s=20)
@@ -305,3 +307,87 @@ async def test_calm_picture(browser: Any, stack: Any, room_of: Any, reduced: boo
     room.command("set_tempo", bpm=200, at="now")
     await until(page, "document.getElementById('bpm').textContent === '200'")
     assert "pulsing" not in await page.evaluate("document.getElementById('room-view').className")
+
+
+async def test_token_is_renewed_before_it_ends(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
+    """Before its token ends the page takes a new one and changes over to a second connection: nobody notices, and
+    notes go through after the first token's end."""
+    room = room_of(stack)
+    page = await browser.page()
+    await enter(page, room.join_url)
+    sub = await my_sub(page)
+    short = room.mint(sub, 8)
+    await page.evaluate(SWAP_TOKEN, short["token"])
+    await page.reload()
+    await page.wait_for_selector(JOINED)
+    await page.evaluate(KEEP_STATES)
+    await until(page, f"{TOKEN} !== {short['token']!r}")
+    await until(page, f"Date.now() > {short['expires_at'] * 1000 + 1500}")
+    assert set(await page.evaluate("window.states")) <= {"Connected"}
+    assert await page.inner_text("#link-state") == "Connected"
+    with player(room) as other:
+        await page.keyboard.press("a")
+        await wait_until_async(lambda: other.of(f"note/{sub}"), what="a note after the first token's end")
+
+
+async def test_a_dead_token_leads_back_in_as_the_same_person(browser: Any, stack: Any, room_of: Any) -> None:
+    """A token that is refused for good is tried again, then the page joins anew by itself: same subject, same name."""
+    room = room_of(stack)
+    page = await browser.page()
+    await enter(page, room.join_url, "Ada")
+    sub = await my_sub(page)
+    await page.evaluate(SWAP_TOKEN, "bm90.YQ.dG9rZW4")
+    await page.reload()
+    await page.wait_for_selector(JOINED, timeout=20_000)
+    assert await my_sub(page) == sub
+    await page.wait_for_selector(".member:has-text('Ada (you)')")
+
+
+async def test_put_out_is_told_and_final(browser: Any, stack: Any, room_of: Any) -> None:
+    """Who is put out sees so in words, and the page does not come back by itself."""
+    room = room_of(stack)
+    page = await browser.page()
+    await enter(page, room.join_url)
+    await page.wait_for_selector(".member:has-text('(you)')")
+    room.command("kick", who=await my_sub(page))
+    await page.wait_for_selector("#notice:has-text('put out')", timeout=20_000)
+    assert await page.is_visible("#join-form")
+
+
+async def test_a_teacher_makes_and_leads_a_room(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
+    """One click makes a room with code and QR; start, tempo, mute, lock, new code and close work beside the beat,
+    and the token leaves the address at once."""
+    room = room_of(stack, code="OTHER-0001")
+    token = room.mint("t-ada", 600)["token"]
+    page = await browser.page()
+    await page.goto(f"{stack.url}/teacher#token={token}")
+    await page.wait_for_selector("#rooms .code")
+    assert token not in page.url
+    assert await page.inner_text("#rooms .code") == "OTHER-0001"
+    await page.click("#new-room button")
+    await page.wait_for_selector("#share-qr:not([hidden])")
+    code = await page.inner_text("#share-code")
+    await page.click("#t-start")
+    await page.wait_for_selector(JOINED)
+    mine = type(room)(stack, room.tenant, code, code, "")
+    with player(mine, "Grace") as other:
+        line = page.locator(f".member[data-sub='{other.sub}']")
+        await line.wait_for()
+        await page.fill("#t-bpm", "200")
+        await page.press("#t-bpm", "Enter")
+        await until(page, "document.getElementById('bpm').textContent === '200'")
+        await line.locator("button", has_text="Mute").click()
+        await line.locator("button", has_text="Unmute").wait_for()
+        await page.click("#t-mute")
+        await until(page, "document.getElementById('t-mute').textContent === 'Unmute all'")
+        await page.click("#t-lock")
+        await until(page, "document.getElementById('t-lock').textContent === 'Unlock'")
+        await page.click("#t-projector")
+        assert not await page.is_visible("#pads-panel")
+        await page.keyboard.press("Escape")
+        assert await page.is_visible("#pads-panel")
+        await page.click("#teacher-bar summary")
+        await page.click("#t-code")
+        await until(page, f"document.getElementById('share-code').textContent !== {code!r}")
+        await page.click("#t-close")
+        await page.wait_for_selector("#rooms li:has-text('closed')")

@@ -60,6 +60,7 @@ async def _door_to(broker: tuple[str, int], limits: Limits | None = None, public
 @contextlib.asynccontextmanager
 async def _scripted_broker(handler: Handler) -> AsyncIterator[tuple[str, int]]:
     """A TCP server that treats each connection as ``handler`` says."""
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await handler(reader, writer)

@@ -332,7 +332,7 @@ export class RoomPage extends EventTarget {
   #showSound() {
     const on = this.sound.running;
     $("sound-button").setAttribute("aria-pressed", String(on));
-    setText("sound-label", on ? "Sound is on: tap to silence the beat" : "Tap to hear the beat");
+    setText("sound-label", on ? "Sound on · tap to silence" : "Tap to hear the beat");
     show("sound-help", on);
     if (on) this.metronome.refresh();
   }

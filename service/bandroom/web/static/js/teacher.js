@@ -190,14 +190,9 @@ export class TeacherPage {
     const reply = await this.#ask("POST", this.#path(`/${this.room.room}/commands`), { cmd, ...more });
     if (!reply) return null;
     notice(null);
-    if (reply.t) setText("t-said", this.#when(reply));
+    const seconds = reply.t ? (reply.t - this.page.clock.serverNow()) / 1e6 : 0;
+    setText("t-said", seconds > 0.3 ? `Takes effect in ${seconds.toFixed(1)} s.` : "Done.");
     return reply;
-  }
-
-  #when({ n, t }) {
-    const seconds = (t - this.page.clock.serverNow()) / 1e6;
-    if (seconds > 0.3) return `Takes effect in ${seconds.toFixed(1)} s.`;
-    return Number.isInteger(n) ? `In effect from beat ${n}.` : "Done.";
   }
 
   #decorate(sub, item) {
