@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 BOUNDS_US = (
-    50, 100, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000,
+    10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1_000, 1_500, 2_000, 3_000, 4_000, 5_000,
     7_500, 10_000, 15_000, 20_000, 30_000, 50_000, 75_000, 100_000,
 )  # fmt: skip
 """Upper ends of the lateness buckets, in µs; one more bucket holds what is later. Fixed, so that workers add up."""
@@ -17,19 +17,22 @@ BOUNDS_US = (
 class Histogram:
     """Counts of values by bucket, with their sum and largest."""
 
-    __slots__ = ("bounds", "counts", "largest", "total")
+    __slots__ = ("bounds", "counts", "largest", "recent", "total")
 
     def __init__(self, bounds: Sequence[int] = BOUNDS_US) -> None:
         self.bounds = tuple(bounds)
         self.counts = [0] * (len(self.bounds) + 1)
         self.total = 0
         self.largest = 0
+        self.recent = 0
 
     def add(self, value: int) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
-        if value > self.largest:
-            self.largest = value
+        if value > self.recent:
+            self.recent = value
+            if value > self.largest:
+                self.largest = value
 
     def quantile(self, part: float) -> int:
         """An upper bound of the value below which `part` (0 to 1) of the values lie; 0 while there are none."""
@@ -42,7 +45,15 @@ class Histogram:
         return self.largest
 
     def as_json(self) -> dict[str, Any]:
-        return {"bounds": list(self.bounds), "counts": self.counts, "sum": self.total, "max": self.largest}
+        """For the meters file; `recent_max` begins anew with each call."""
+        recent, self.recent = self.recent, 0
+        return {
+            "bounds": list(self.bounds),
+            "counts": self.counts,
+            "sum": self.total,
+            "max": self.largest,
+            "recent_max": recent,
+        }
 
 
 class MetersFile:

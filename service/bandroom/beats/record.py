@@ -52,4 +52,6 @@ class Record:
             self.close()
             self._store = Store.open(self._path, readonly=True)
             self._file = file
+            # Read once from end to end, and rarely: pages are not worth keeping.
+            self._store.connection.raw.execute("PRAGMA cache_size = -64")
         return int(self._store.connection.raw.execute("PRAGMA data_version").fetchone()[0])

@@ -56,14 +56,25 @@ def _bpm(bpm: float) -> bytes:
 
 
 def tempo_map(payload: bytes | str) -> TempoMap:
-    """The map in a `tempo` payload. Raises BadMap for anything that is not one, however odd."""
+    """The map in a `tempo` payload, for beats: same beats, not always the same segments.
+
+    Raises BadMap for anything that is not a map, however odd.
+    """
     if len(payload) > MAX_PAYLOAD:
         raise BadMap(f"{len(payload)} bytes, and at most {MAX_PAYLOAD} are allowed")
     try:
         told = json.loads(payload)
-        return TempoMap(_int(told["rev"]), _segments(told["seg"]), _meters(told["met"]))
+        return _lean(TempoMap(_int(told["rev"]), _segments(told["seg"]), _meters(told["met"])))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadMap(f"{type(error).__name__}: {error}"[:200]) from None
+
+
+def _lean(it: TempoMap) -> TempoMap:
+    # Before its first segment a map stands still anyway: a segment that says so is dropped, to keep rooms small.
+    seg = it.seg
+    if len(seg) > 1 and not seg[0].uq and seg[0].k == seg[1].k:
+        return TempoMap(it.rev, seg[1:], it.met)
+    return it
 
 
 def _int(value: Any, most: int = 2**53 - 1) -> int:
