@@ -113,6 +113,19 @@ class GateLog:
             self._fd = None
 
 
+def has_read(status: Path, file_id: str, seq: int) -> bool:
+    """Whether the gate reports in ``DIR/gate/status`` that it has read a log as far as ``seq``."""
+    try:
+        lines = status.read_text("ascii", "replace").split("\n", 2)
+    except OSError:
+        return False
+    match lines[1].split() if len(lines) > 1 else []:
+        case ["log", read_id, read_seq] if read_id == file_id and read_seq.isdigit():
+            return int(read_seq) >= seq
+        case _:
+            return False
+
+
 def entries_of(store: Store, now_s: int) -> Iterator[Entry]:
     """All that the gate must know, read from the store: what a compaction writes."""
     for room in store.all_rooms():

@@ -23,7 +23,7 @@ from bandroom.rooms import upkeep
 from bandroom.rooms.commands import Commands
 from bandroom.rooms.control import Actor, Control, Limits, Refused, Teacher, name_of
 from bandroom.rooms.effects import Effect, Publish, TellGate
-from bandroom.rooms.gate_log import GateLog, GateLogFailed
+from bandroom.rooms.gate_log import GateLog, GateLogFailed, has_read
 from bandroom.rooms.outbox import Outbox
 from bandroom.store import Store, StoreError
 from bandroom.wire.ids import Role, RoomId, TenantId
@@ -36,6 +36,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 MAX_QUEUED = 50_000  # a whole district's presences after a restart of the broker
 SETTLE_S = 2.0
+GATE_READS_WITHIN_S = 0.5  # it looks at least every 100 ms
+_LOOK_EVERY_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class RoomsService:
         self.connected = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
-        self._lost_since_us: int | None = None
+        self._group: asyncio.TaskGroup | None = None
         keys = load_keys(home)
         store = Store.open(home.database)
         try:
@@ -81,11 +83,22 @@ class RoomsService:
         return await self._loop.run_in_executor(self._writer, lambda: function(*args, **kwargs))
 
     async def command(self, actor: Actor, tenant: TenantId, room: RoomId, command: Command) -> Reply:
-        """Handle a command; what follows from it has gone out (or found no broker) when the reply is given."""
+        """Handle a command; it is in force when the reply is given."""
         reply = await self.call(self.commands.handle, actor, tenant, room, command)
         _log_command(actor, tenant, room, command, reply)
-        await self.outbox.settled(SETTLE_S)
+        await self.in_force()
         return reply
+
+    async def in_force(self) -> None:
+        """Return when what was done so far has gone out and the gate has read of it; soon, if there is no broker."""
+        await self.outbox.settled(SETTLE_S)
+        wanted = self.control.gate.position
+        deadline = self._loop.time() + GATE_READS_WITHIN_S
+        while self.connected.is_set() and not has_read(self.home.gate_status, *wanted):
+            if self._loop.time() > deadline:
+                log.warning("the gate has not read its log yet", seq=wanted[1])
+                return
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def readiness(self) -> Readiness:
         """How it stands, honestly: the store is written to."""
@@ -111,6 +124,7 @@ class RoomsService:
                 Filter(Leaf.PRESENCE, None), Filter(Leaf.CONTROL, None), Filter(Leaf.MEMBER, None)
             )
             async with asyncio.TaskGroup() as group:
+                self._group = group
                 group.create_task(self.outbox.run(connection), name="outbox")
                 group.create_task(self._follow(connection), name="connection")
                 group.create_task(self._listen(connection), name="listen")
@@ -174,6 +188,10 @@ class RoomsService:
                     await self.call(lambda: self.control.roster.stray(tenant, room, sub, self.control.now_us()))
             case _:
                 pass
+
+    async def _answer(self, answer: Publish) -> None:
+        await self.in_force()
+        self.outbox.put([answer])
 
     async def _keep(self, every_s: float, task: Callable[[Control], None]) -> None:
         while True:

@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from bandroom.rooms import admin
-from bandroom.rooms.service import SETTLE_S
 from bandroom.store import DeviceRow
 from bandroom.web.body import StrictRoute
 from bandroom.web.deps import Body, Director, TheSite
@@ -81,7 +80,7 @@ async def enroll(tenant: TenantId, _: Director, body: DeviceBody, site: TheSite)
     device = made.device
     if body.room is not None:
         device = await service.call(admin.assign_device, control, tenant, body.sub, body.room)
-    await service.outbox.settled(SETTLE_S)
+    await service.in_force()
     return EnrollAnswer(
         **DeviceAnswer.of(device).model_dump(),
         username=made.username,
@@ -94,7 +93,7 @@ async def enroll(tenant: TenantId, _: Director, body: DeviceBody, site: TheSite)
 async def revoke(tenant: TenantId, sub: Subject, _: Director, site: TheSite) -> DeviceAnswer:
     """Refuse a device from now on and end its connections."""
     row = await site.service.call(admin.revoke_device, site.service.control, tenant, sub)
-    await site.service.outbox.settled(SETTLE_S)
+    await site.service.in_force()
     return DeviceAnswer.of(row)
 
 
@@ -102,5 +101,5 @@ async def revoke(tenant: TenantId, sub: Subject, _: Director, site: TheSite) -> 
 async def assign(tenant: TenantId, sub: Subject, _: Director, body: AssignBody, site: TheSite) -> DeviceAnswer:
     """Bring a device into a room, or with null out of any."""
     row = await site.service.call(admin.assign_device, site.service.control, tenant, sub, body.room)
-    await site.service.outbox.settled(SETTLE_S)
+    await site.service.in_force()
     return DeviceAnswer.of(row)

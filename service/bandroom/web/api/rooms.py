@@ -14,7 +14,6 @@ from pydantic import BaseModel, Field
 from bandroom.rooms import admin
 from bandroom.rooms.admin import NewRoom
 from bandroom.rooms.control import Control
-from bandroom.rooms.service import SETTLE_S
 from bandroom.store import RoomRow
 from bandroom.web.body import StrictRoute
 from bandroom.web.deps import Body, Director, Site, TheSite
@@ -136,7 +135,7 @@ async def create_room(tenant: TenantId, _: Director, body: RoomBody, site: TheSi
     """A new open room. Whoever has the answer can connect to it at once."""
     asked = NewRoom(body.code, body.name, body.bpm, body.meter, body.start)
     row = await site.service.call(admin.create_room, site.service.control, tenant, asked)
-    await site.service.outbox.settled(SETTLE_S)
+    await site.service.in_force()
     return RoomAnswer.model_validate(_room(site, row))
 
 
