@@ -30,6 +30,8 @@ from bench.load import Login
 
 Access = Literal["bare", "gate", "dynsec", "acl"]
 _LEAVES = (Leaf.BEAT, Leaf.TEMPO, Leaf.ROOM, Leaf.NOTE)
+PUMP_PASSWORD = "of no worth"  # noqa: S105
+"""What dynamic-security, which knows no tokens, asks of the pump."""
 DYNSEC = "mosquitto_dynamic_security.so"
 _PLUGIN_FOLDERS = ("/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/local/lib")
 
@@ -143,7 +145,7 @@ def _acl(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Logi
 
 def _dynsec(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
     roles: list[dict[str, object]] = [_role("tempo", ["tenant/+/music_room/+/tempo"], ["tenant/+/music_room/+/beat"])]
-    clients = [_client("bandroom/tempo-0", None, "tempo")]
+    clients = [_client("bandroom/tempo-0", PUMP_PASSWORD, "tempo")]
     for number, (pupil, login) in enumerate(zip(crowd, logins, strict=True)):
         roles.append(_role(f"r{number}", login.filters, [pupil.room.note(pupil.sub).name]))
         clients.append(_client(login.username, login.password, f"r{number}"))
@@ -167,13 +169,16 @@ def _role(name: str, hears: Sequence[str], says: Sequence[str]) -> dict[str, obj
     return {"rolename": name, "acls": acls}
 
 
-def _client(username: str, secret: str | None, role: str) -> dict[str, object]:
-    it: dict[str, object] = {"username": username, "roles": [{"rolename": role}]}
-    if secret is not None:
-        salt = secrets.token_bytes(12)
-        hashed = hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, 1)
-        it |= {"password": base64.b64encode(hashed).decode(), "salt": base64.b64encode(salt).decode(), "iterations": 1}
-    return it
+def _client(username: str, secret: str, role: str) -> dict[str, object]:
+    salt = secrets.token_bytes(12)
+    hashed = hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, 1)
+    return {
+        "username": username,
+        "roles": [{"rolename": role}],
+        "password": base64.b64encode(hashed).decode(),
+        "salt": base64.b64encode(salt).decode(),
+        "iterations": 1,
+    }
 
 
 def tenant_ids(rooms: int) -> list[TenantId]:
