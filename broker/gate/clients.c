@@ -81,7 +81,7 @@ struct client *clients_add(struct clients *clients, struct mosquitto *handle, co
     link_init(&client->in_dropping);
     link_add(&tenant->clients, &client->of_tenant);
     if (client->expires)
-        link_add(&clients->wheel[client->expires % WHEEL_SLOTS], &client->in_wheel);
+        link_add(&clients->wheel[(uint64_t)client->expires % WHEEL_SLOTS], &client->in_wheel);
     return client;
 }
 
@@ -151,7 +151,7 @@ void clients_expire(struct clients *clients, int64_t now)
     if (from < now - WHEEL_SLOTS || from > now) /* the first time, or the wall clock was set: look at all */
         from = now - WHEEL_SLOTS + 1;
     for (; from <= now; from++) {
-        struct link *slot = &clients->wheel[from % WHEEL_SLOTS], *next;
+        struct link *slot = &clients->wheel[(uint64_t)from % WHEEL_SLOTS], *next;
         for (struct link *link = slot->next; link != slot; link = next) {
             next = link->next;
             struct client *client = (struct client *)((char *)link - offsetof(struct client, in_wheel));

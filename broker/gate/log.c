@@ -9,7 +9,7 @@
 
 #define HEADER "bandroom-gate 1 "
 
-static uint32_t crc32_of(struct span bytes)
+uint32_t crc32_of(struct span bytes)
 {
     uint32_t crc = 0xffffffffu;
     for (size_t i = 0; i < bytes.len; i++) {

@@ -22,6 +22,7 @@ struct log {
     struct state *state; /* never NULL after a successful log_open */
 };
 
+uint32_t crc32_of(struct span bytes);
 /* Reads one whole line (without its newline) that should carry `seq`. NULL: fine; else what is wrong with it. */
 const char *log_line_read(struct span line, uint64_t seq, struct entry *out);
 

@@ -164,7 +164,7 @@ static const struct rsa_key *key_of(const struct keys *keys, struct span header)
     return NULL;
 }
 
-static const char *claims_read(const struct json_object *object, int64_t now, struct claims *out)
+const char *claims_read(const struct json_object *object, int64_t now, struct claims *out)
 {
     struct span issuer, audience, subject, tenant, role, room, id;
     int64_t not_before = 0;

@@ -37,6 +37,9 @@ struct claims {
  * learns only that it was refused). */
 const char *token_verify(const struct keys *keys, struct span token, int64_t now, struct claims *out);
 
+struct json_object;
+const char *claims_read(const struct json_object *object, int64_t now, struct claims *out); /* the part behind the signature */
+
 /* Constant time. Accepted: a password by either of the two newest master keys. */
 bool device_password_is_good(const struct keys *keys, const char *tenant, struct span user_name, struct span password);
 

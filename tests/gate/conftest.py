@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,13 +17,20 @@ sys.path.insert(0, str(Path(__file__).parent))  # tests are not a package: their
 from gatekit import GATE_SOURCE, Broker, GateHome, Leg, SigningKey, build  # noqa: E402
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bandroom" / "mosquitto"
-LEGS = ["installed", "2.0.21", "2.1"]
+SANITIZE = bool(os.environ.get("BANDROOM_GATE_SANITIZE"))  # the gate with ASan and UBSan inside the installed broker
+LEGS = ["installed"] if SANITIZE else ["installed", "2.0.21", "2.1"]
+
+
+def sanitizer_env() -> dict[str, str]:
+    """What the broker, itself not built with the sanitizers, needs to load a plugin that is."""
+    found = [subprocess.check_output(["cc", f"-print-file-name={lib}.so"], text=True).strip() for lib in ("libasan", "libubsan")]
+    return {"LD_PRELOAD": " ".join(found), "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1", "UBSAN_OPTIONS": "abort_on_error=1"}
 
 
 @pytest.fixture(scope="session")
 def gate_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("gate-build")
-    build("all", out)
+    build("all", out, *(["SANITIZE=1"] if SANITIZE else []))
     build("driver", out)
     return out
 
@@ -33,13 +41,13 @@ def leg(request: pytest.FixtureRequest, gate_build: Path, tmp_path_factory: pyte
     if name == "installed":
         found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
         assert found, "no mosquitto: install the package `mosquitto`"
-        return Leg(name, found, gate_build / "bandroom_gate.so")
+        return Leg(name, found, gate_build / "bandroom_gate.so", sanitizer_env() if SANITIZE else {})
     there = sorted(CACHE.glob(f"{name}*/bin/mosquitto"))
     if not there:
         pytest.skip(f"THIS LEG DID NOT RUN: no mosquitto {name} in {CACHE}: {GATE_SOURCE.name}/fetch-mosquitto.sh brings it")
     out = tmp_path_factory.mktemp(f"gate-{name}")
     build("all", out, f"INCLUDE={there[0].parents[1] / 'include'}")
-    return Leg(name, str(there[0]), out / "bandroom_gate.so")
+    return Leg(name, str(there[0]), out / "bandroom_gate.so", {})
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +67,7 @@ def start_broker(home: GateHome, leg: Leg) -> Iterator[Callable[..., Broker]]:
     started: list[Broker] = []
 
     def start(wait: bool = True, extra_conf: str = "", host: str = "127.0.0.1") -> Broker:
-        broker = Broker(home, leg.program, leg.plugin, extra_conf, host)
+        broker = Broker(home, leg.program, leg.plugin, extra_conf, host, leg.env)
         started.append(broker)
         if wait:
             broker.wait_ready()
@@ -84,7 +92,7 @@ def shared_broker(signing_keys: tuple[SigningKey, SigningKey], leg: Leg) -> Iter
         home = GateHome(Path(folder) / "home", *signing_keys)
         home.log("open lincoln MUSIC-1234", "open lincoln CHOIR-0001", "open other MUSIC-1234")
         home.log(*(f"limit lincoln {key} 1000000 1000000" for key in ("client_msgs", "client_bytes", "subs")))
-        broker = Broker(home, leg.program, leg.plugin)
+        broker = Broker(home, leg.program, leg.plugin, env=leg.env)
         try:
             broker.wait_ready()
             yield broker

@@ -142,12 +142,13 @@ class Leg:
     name: str
     program: str
     plugin: Path
+    env: dict[str, str]
 
 
 class Broker:
     """A running Mosquitto with the gate on a free port and on the Unix socket of `home`."""
 
-    def __init__(self, home: GateHome, program: str, plugin: Path, extra_conf: str = "", host: str = "127.0.0.1") -> None:
+    def __init__(self, home: GateHome, program: str, plugin: Path, extra_conf: str = "", host: str = "127.0.0.1", env: dict[str, str] | None = None) -> None:
         self.home = home
         with socket.create_server((host, 0)) as probe:
             self.port: int = probe.getsockname()[1]
@@ -161,7 +162,7 @@ class Broker:
         )
         self.output = (home.path / "broker.log").open("ab")
         Path(home.socket_path).unlink(missing_ok=True)
-        self.process = subprocess.Popen([program, "-c", str(conf)], stdout=self.output, stderr=self.output)
+        self.process = subprocess.Popen([program, "-c", str(conf)], stdout=self.output, stderr=self.output, env={**os.environ, **(env or {})})
 
     @property
     def log(self) -> str:
