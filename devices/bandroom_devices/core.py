@@ -11,12 +11,13 @@ from typing import TypeVar
 from bandroom.mqtt.backoff import Backoff
 from bandroom.mqtt.client import Incoming, NotConnected
 from bandroom.mqtt.endpoint import Endpoint, Tcp, WebSocket
+from bandroom.music.ping_plan import STEP_US, PingPlan
 from bandroom.wire import messages as m
 from bandroom.wire.ids import Role, RoomId, Subject
 from bandroom.wire.topics import Filter, Leaf, Room, Topic, assignment
 
 from bandroom_devices.errors import DeviceError, JoinRefused, Refused, Unreachable
-from bandroom_devices.exchange import BURST, BURST_EVERY_US, BURST_STEP_US, ClockExchange
+from bandroom_devices.exchange import ClockExchange
 from bandroom_devices.hearing import HeardNote, Hearing
 from bandroom_devices.joining import JoinDesk, Membership
 from bandroom_devices.line import Identity, Line
@@ -85,6 +86,8 @@ class Core:
         self._burst_due = asyncio.Event()
         self._hanging_due = asyncio.Event()
         self._assigned: asyncio.Queue[RoomId | None] = asyncio.Queue()
+        self._first_burst = True
+        self.resyncs = 0
         self._refused_since_us: int | None = None
         self._refused = asyncio.Event()
         self._hears: dict[Leaf, None] = {}
@@ -236,10 +239,9 @@ class Core:
     def _reply(self, message: m.ClockReply, arrived_us: int) -> None:
         sample = self._exchange.reply(message, arrived_us)
         if sample is not None:
-            was_synced = self.time.synced
             self.time.add(sample)
-            if self.time.synced and not was_synced:
-                self.changes.notify()
+            if not self.time.synced or self._first_burst:
+                self._steer()
 
     # -- what goes on all the time
 
@@ -256,17 +258,35 @@ class Core:
             self._refused.set()
 
     async def _keep_time(self) -> None:
-        """A burst of pings at once, whenever the line is up again, and every ten seconds."""
+        """Bursts of pings: at once, whenever the line is up again, and ever more rarely in between."""
+        plan = PingPlan()
         while True:
-            self._burst_due.clear()
-            for _ in range(BURST):
-                sent_us = self.clock.now_us()
-                ping = self._exchange.ping(sent_us)
-                if not await self.publish_in_room(lambda room: room.clock_ping(self.who.subject), ping):
-                    break
-                await self.clock.sleep_until(sent_us + BURST_STEP_US)
-            rest = self.clock.sleep_until(self.clock.now_us() + BURST_EVERY_US)
-            await either(self._burst_due, asyncio.ensure_future(rest))
+            if self._burst_due.is_set() or plan.next_us is None:
+                self._burst_due.clear()
+                plan.start(self.clock.now_us())
+            await self.clock.sleep_until(min(plan.next_us or 0, self.clock.now_us() + STEP_US))
+            now_us = self.clock.now_us()
+            if plan.due(now_us, self.time.bound_us(now_us)):
+                ping = self._exchange.ping(self.clock.now_us())
+                await self.publish_in_room(lambda room: room.clock_ping(self.who.subject), ping)
+            elif (plan.next_us or 0) - now_us > STEP_US:
+                # The burst is over and its replies are in.
+                self._first_burst = self._first_burst and not self.time.synced
+                self._steer()
+                rest = asyncio.ensure_future(self.clock.sleep_until(plan.next_us or 0))
+                await either(self._burst_due, rest)
+
+    def _steer(self) -> None:
+        now_us, was_synced = self.clock.now_us(), self.time.synced
+        playing = not self._first_burst and self._is_playing(now_us)
+        if not self.time.steer(now_us, playing=playing):
+            self.resyncs += 1
+        if self.time.synced and (playing is False or not was_synced):
+            self.changes.notify()
+
+    def _is_playing(self, local_us: int) -> bool:
+        tempo_map = self.view.tempo_map
+        return tempo_map is not None and self.time.synced and tempo_map.running_at(self.time.at(local_us))
 
     async def _end_hanging(self) -> None:
         """End notes that nobody else ends."""

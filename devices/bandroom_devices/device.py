@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Self, cast
 
 from bandroom.mqtt.endpoint import Endpoint, Tcp
+from bandroom.music.scheduler import Due, Scheduler
 from bandroom.music.tempo_map import Beat, TempoMap
 from bandroom.wire import messages as m
 from bandroom.wire.ids import Role, RoomId, Subject, TenantId, UserName
@@ -27,8 +28,8 @@ from bandroom_devices.joining import JoinDesk
 from bandroom_devices.line import Identity
 from bandroom_devices.listeners import either
 from bandroom_devices.localclock import LocalClock, SystemClock
-from bandroom_devices.schedule import BeatSchedule
 
+_LATE_US = 100_000  # a program is told of a beat that is late by less; what sounds it can judge for itself
 _FINE_US = 50_000  # the offset may be corrected while one sleeps, so the last stretch is measured afresh
 
 
@@ -171,7 +172,7 @@ class Device:
     @property
     def error_us(self) -> int | None:
         """Server time is known to within this many µs (an unequal way there and back aside); None if not at all."""
-        return self._core.time.bound_us(self._core.clock.now_us()) if self._core.time.synced else None
+        return round(self._core.time.bound_us(self._core.clock.now_us())) if self.is_synced else None
 
     async def synced(self) -> int:
         """Wait until the device's clock is set; the error bound then, in µs."""
@@ -194,17 +195,23 @@ class Device:
         Ends when the room is closed. A beat that comes far too late (the machine slept) is left out.
         """
         await self.synced()
-        schedule = BeatSchedule()
+        core, clock, resyncs = self._core, self._core.time.clock, self._core.resyncs
+        scheduler = Scheduler(look_ahead_us=0, latency_us=self._early_us, late_us=_LATE_US)
         while not self.is_over:
-            following = self._core.changes.following
-            if self._core.view.tempo_map is not None:
-                schedule.replace(self._core.view.tempo_map)
-            beat = schedule.upcoming(self.now_us() + self._early_us)
-            if beat is None:
+            following, local_us = core.changes.following, core.clock.now_us()
+            if core.resyncs != resyncs:
+                resyncs = core.resyncs
+                scheduler.rest_until_bar()
+            if core.view.tempo_map is not None:
+                scheduler.set_map(core.view.tempo_map, local_us, clock)
+            for event in scheduler.poll(local_us, clock):
+                if isinstance(event, Due):
+                    yield event.beat
+            wake_us = scheduler.wake_us(core.clock.now_us(), clock)
+            if wake_us is None:
                 await following.wait()
-            elif await self._reach(beat.t, following):
-                schedule.hand_out(beat)
-                yield beat
+            else:
+                await self._reach_local(wake_us, following)
 
     async def reach_position(self, k: float) -> int | None:
         """Wait until the music is at ``k`` ticks (960 a quarter, 0 at the first beat); the server time of that.
@@ -224,15 +231,20 @@ class Device:
         """Wait until something about the room changes: its tempo map, its state, who is in."""
         await self._core.changes.following.wait()
 
+    async def _reach_local(self, local_us: int, unless: asyncio.Event) -> None:
+        """Wait for a local time, or until it is time to work that out again."""
+        soon_us = self._core.clock.now_us() + 2 * _FINE_US
+        until_us = local_us if local_us <= soon_us else local_us - _FINE_US
+        await either(unless, asyncio.ensure_future(self._core.clock.sleep_until(until_us)))
+
     async def _reach(self, server_us: int, unless: asyncio.Event) -> bool:
         """Wait for a server time; False as soon as ``unless`` is set before."""
         while not unless.is_set():
             now_us = self._core.clock.now_us()
-            due_us = self._core.time.local_at(server_us - self._early_us)
+            due_us = self._core.time.local_at(server_us) - self._early_us
             if due_us <= now_us:
                 return True
-            target_us = due_us - _FINE_US if due_us - now_us > 2 * _FINE_US else due_us
-            await either(unless, asyncio.ensure_future(self._core.clock.sleep_until(target_us)))
+            await self._reach_local(due_us, unless)
         return False
 
     # -- playing and hearing

@@ -9,10 +9,6 @@ from dataclasses import dataclass
 
 from bandroom.wire.messages import ClockPing, ClockReply
 
-BURST = 8
-"""Pings a burst: the first one wakes a sleeping radio, one of the others goes through undisturbed."""
-BURST_STEP_US = 30_000
-BURST_EVERY_US = 10_000_000
 _FORGET_US = 5_000_000  # an older reply says too little about the offset to be worth the risk of a wrapped number
 _LETTERS = string.ascii_letters + string.digits
 

@@ -56,12 +56,14 @@ class Counts:
 class Scheduler:
     """Hands out each beat once, in order, up to `look_ahead_us` before it is due.
 
-    `latency_us` is the output's own: beats are handed out for that much earlier. Use: `poll` at least every few
+    `latency_us` is the output's own: beats are handed out for that much earlier; `late_us` is how late a beat may be
+    and still be worth handing out. Use: `poll` at least every few
     tens of ms, or at `wake_us`; after a jump of the clock or a reconnection with doubts, `rest_until_bar`.
     """
 
-    def __init__(self, *, look_ahead_us: int = LOOK_AHEAD_US, latency_us: int = 0) -> None:
+    def __init__(self, *, look_ahead_us: int = LOOK_AHEAD_US, latency_us: int = 0, late_us: int = LATE_US) -> None:
         self.latency_us = latency_us
+        self._late = late_us
         self.counts = Counts()
         self._look_ahead = look_ahead_us
         self._map: TempoMap | None = None
@@ -118,7 +120,7 @@ class Scheduler:
         self._polled_us = local_us
         if self._after is None:
             self._after = now - 1
-        if slept and (missed := self._map.next_beat(self._after)) is not None and missed.t < now - LATE_US:
+        if slept and (missed := self._map.next_beat(self._after)) is not None and missed.t < now - self._late:
             self._resting = True
         if self._resting:
             self._after = max(self._after, now - 1) if self._after <= now + self._look_ahead else now - 1
@@ -129,7 +131,7 @@ class Scheduler:
             late = max(now - beat.t, 0)
             if self._played_already(beat):
                 pass
-            elif late > min(LATE_US, beat.d // 2 if beat.d else LATE_US):
+            elif late > min(self._late, beat.d // 2 if beat.d else self._late):
                 self.counts.left_out_late += 1
             elif self._resting and beat.pos != 1:
                 self.counts.left_out_resting += 1

@@ -6,6 +6,7 @@ import pytest
 from bandroom.mqtt.client import Incoming
 from bandroom.music.edits import set_tempo, start
 from bandroom.music.meter import Meter
+from bandroom.music.ping_plan import BURST
 from bandroom.music.tempo_map import Beat, TempoMap
 from bandroom.wire import messages as m
 from bandroom.wire.ids import RoomId, Subject, TenantId
@@ -13,7 +14,6 @@ from bandroom.wire.tempo import to_message
 from bandroom.wire.topics import Room
 from bandroom_devices import Device, SkewedClock
 from bandroom_devices.core import Core
-from bandroom_devices.exchange import BURST
 from bandroom_devices.line import Identity
 from bandroom_devices.testing import ManualLocalClock, settle
 
@@ -46,6 +46,8 @@ class Bench:
             t_us = self.server_us()
             await self.true.advance(way_us)
             self.hand(ROOM.clock_reply(ANN), m.ClockReply(ping.nonce, ping.seq, t_us))
+        self.core._first_burst = False
+        self.core._steer()
 
     def map(self, tempo_map: TempoMap) -> None:
         self.hand(ROOM.tempo(), to_message(tempo_map))
