@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 from bandroom.music.meter import Meter
 from bandroom.music.segment import Segment
-from bandroom.music.units import bpm_from_uq, uq_from_bpm
+from bandroom.music.units import PPQ, bpm_from_uq, uq_from_bpm
 
 __all__ = ["Beat", "Meter", "MeterChange", "Segment", "TempoMap"]
 
@@ -163,6 +163,25 @@ class TempoMap:
 
     def next_beat(self, after_us: int) -> Beat | None:
         """The first beat due later than `after_us`, or None."""
+        s, m = self.seg[-1], self.met[-1]
+        if s.t <= after_us and s.len is None:
+            # The hot path, spelled out: a worker asks this of thousands of rooms, nearly all of which have one tempo
+            # and one meter to the end.
+            uq = s.uq
+            if not uq:
+                return None
+            meter = m.meter
+            q = meter.q
+            n = (s.k + (after_us - s.t) * PPQ // uq - m.k) // q + 1
+            if n > 0:
+                us = (m.k + n * q - s.k) * uq + PPQ // 2
+                t = s.t + us // PPQ
+                if t <= after_us:
+                    n, us = n + 1, us + q * uq
+                    t = s.t + us // PPQ
+                bar, pos = divmod(n, meter.beats_per_bar)
+                d = s.t + (us + q * uq) // PPQ - t
+                return Beat(m.n + n, m.bar + bar, pos + 1, bpm_from_uq(uq, q), t, d)
         last = len(self.seg) - 1
         first = last if self.seg[last].t <= after_us else max(bisect_right(self._ts, after_us) - 1, 0)
         for i in range(first, last + 1):
