@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
+
 JS = Path(__file__).parents[2] / "service" / "bandroom" / "web" / "static" / "js"
 
 
@@ -48,6 +50,7 @@ def test_slewed_clock_jumps_only_past_30_ms(js: Runs) -> None:
     ) == [[False, False, True], 1e9 + 200e3]
 
 
+@pytest.mark.rule("CLK-4")
 def test_clock_takes_only_its_own_replies(js: Runs) -> None:
     """Replies with another's eight characters, an unknown sequence, no time or another length are ignored; one's
     own counts once."""
@@ -231,3 +234,24 @@ def test_strange_notes_are_none(js: Runs) -> None:
     )
     assert [note["notes"] for note in good] == [[60], [60, 64], [0]]
     assert bad == [None] * len(bad)
+
+
+def test_midi_carries_channel_messages_only(js: Runs) -> None:
+    """Notes, controllers, bends and programs pass; system messages, cut and surplus bytes do not. A note-on of
+    velocity 0 ends the note."""
+    good, bad, notes = js(
+        """
+        const { isChannelMessage, noteOf } = await load("midi.js");
+        const all = (list) => list.map((bytes) => isChannelMessage(Uint8Array.from(bytes)));
+        return [
+          all([[0x90, 60, 1], [0x8f, 0, 0], [0xb0, 1, 127], [0xc0, 5], [0xd0, 5], [0xe0, 0, 64]]),
+          all([[], [0x90], [0x90, 60], [0x90, 60, 1, 0x90], [0xf8], [0xf0, 1, 0xf7], [60, 1, 1], [0xc0, 5, 5],
+               [0x90, 200, 1]]),
+          [[0x91, 60, 100], [0x91, 60, 0], [0x81, 60, 7], [0xb1, 60, 7]]
+            .map((bytes) => noteOf(Uint8Array.from(bytes))?.on ?? null),
+        ];
+        """
+    )
+    assert all(good)
+    assert not any(bad)
+    assert notes == [True, False, False, None]

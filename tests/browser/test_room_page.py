@@ -197,16 +197,18 @@ async def test_same_code_in_two_schools(browser: Any, stack: Any, room_of: Any) 
         assert await page.locator(".member .name").all_inner_texts() == [f"{name} (you)"]
 
 
-async def test_broker_killed_and_back(browser: Any, start_stack: Any, home: Any, room_of: Any, player: Any) -> None:
-    """When the broker is killed the page says so, the beat goes on at its place, and it reconnects by itself."""
+@pytest.mark.parametrize("part", ["broker", "service"])
+async def test_killed_and_back(browser: Any, start_stack: Any, home: Any, room_of: Any, player: Any, part: str) -> None:
+    """When the broker, or the service with its tunnel, is killed, the page says so, the beat goes on at its place,
+    and it reconnects by itself."""
     stack = start_stack(home)
     room = room_of(stack, bpm=120)
     page = await browser.page()
     await enter(page, room.join_url)
     await until(page, "window.beats.length >= 2")
     await page.evaluate(KEEP_STATES)
-    old = stack.kill("broker")
-    await asyncio.to_thread(stack.wait_restarted, "broker", old)
+    old = stack.kill(part)
+    await asyncio.to_thread(stack.wait_restarted, part, old)
     await until(page, "window.states.at(-1) === 'Connected'", timeout_s=20)
     assert (await page.evaluate("window.states"))[0] == "Reconnecting…"
     beats = len(await page.evaluate("window.beats"))
@@ -218,7 +220,7 @@ async def test_broker_killed_and_back(browser: Any, start_stack: Any, home: Any,
     leaf = f"note/{await my_sub(page)}"
     with player(room) as other:
         await page.keyboard.press("a")
-        await wait_until_async(lambda: other.of(leaf), what="a note after the broker's return")
+        await wait_until_async(lambda: other.of(leaf), what="a note after the return")
 
 
 async def test_mute_and_close_are_told(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
@@ -391,3 +393,55 @@ async def test_a_teacher_makes_and_leads_a_room(browser: Any, stack: Any, room_o
         await until(page, f"document.getElementById('share-code').textContent !== {code!r}")
         await page.click("#t-close")
         await page.wait_for_selector("#rooms li:has-text('closed')")
+
+
+KEYBOARD = """navigator.requestMIDIAccess = async () => {
+  window.keyboard = { name: "Keys", state: "connected" };
+  return { inputs: new Map([["1", window.keyboard]]) };
+};"""
+
+
+@pytest.mark.rule("MSG-5")
+async def test_a_midi_keyboard_plays_into_the_room(browser: Any, stack: Any, room_of: Any) -> None:
+    """What a keyboard plays reaches the others as raw channel messages, and is shown to them; its clock and other
+    system messages stay where they are."""
+    room = room_of(stack)
+    page, other = await browser.page(), await browser.page()
+    await page.add_init_script(KEYBOARD)
+    await enter(other, room.join_url)
+    await other.evaluate(
+        "() => { window.notes = []; document.addEventListener('bandroom:note', (e) => window.notes.push(e.detail)); }"
+    )
+    await enter(page, room.join_url, "Ada")
+    await page.click(".settings summary")
+    await page.click("#midi-button")
+    await until(page, "document.getElementById('midi-state').textContent === 'Playing: Keys'")
+    for message in ([0xF8], [0x92, 64, 80], [0xF0, 1, 0xF7], [0x92, 64, 0]):
+        await page.evaluate("data => window.keyboard.onmidimessage({ data: Uint8Array.from(data) })", message)
+    await until(other, "window.notes.length === 2")
+    notes = await other.evaluate("window.notes")
+    assert [(note["on"], note["notes"], note["channel"]) for note in notes] == [(True, [64], 2), (False, [64], 2)]
+    assert {note["sub"] for note in notes} == {await my_sub(page)}
+
+
+async def test_two_tabs_of_one_browser_live_side_by_side(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
+    """Two tabs are one person with two connections: neither throws the other out, and when one is closed the person
+    is still in."""
+    room = room_of(stack)
+    page = await browser.page()
+    await enter(page, room.join_url)
+    second = await page.context.new_page()
+    await enter(second, room.join_url)
+    sub = await my_sub(page)
+    assert await my_sub(second) == sub
+    await page.evaluate(KEEP_STATES)
+    with player(room) as other:
+        for tab, key in ((page, "a"), (second, "s")):
+            await tab.keyboard.press(key)
+        await wait_until_async(lambda: len(other.of(f"note/{sub}")) == 4, what="notes from both tabs")
+        await second.close()
+        await wait_until_async(
+            lambda: [m["state"] for m in other.of(f"member/{sub}")][-2:] == ["lost", "ready"],
+            what="the person to be said lost, and here after all",
+        )
+        assert await page.evaluate("window.states") == []

@@ -13,6 +13,9 @@ export class ApiError extends Error {
   }
 }
 
+/** An address of this installation, which need not live at the root of its host. */
+export const here = (path) => (globalThis.document ? new URL(`.${path}`, document.baseURI).href : path);
+
 /** Call the API; the token travels in a header, never in the address. Throws ApiError. */
 export async function call(method, path, { body = undefined, token = null, fetcher = fetch } = {}) {
   const headers = { Accept: "application/json" };
@@ -20,7 +23,7 @@ export async function call(method, path, { body = undefined, token = null, fetch
   if (token !== null) headers.Authorization = `Bearer ${token}`;
   let response;
   try {
-    response = await fetcher(path, {
+    response = await fetcher(here(path), {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),

@@ -1,8 +1,11 @@
 // A room while one is in it: connection, clock, beat, pads and picture, put together.
 
 import mqtt from "../vendor/mqtt.esm.js";
+import { here } from "./api.js";
 import { RoomClock } from "./clock.js";
+import { bindControls } from "./controls.js";
 import { Metronome } from "./metronome.js";
+import { noteOf } from "./midi.js";
 import { accent, makeFilter, mapFrom } from "./music.js";
 import { readNote } from "./notes.js";
 import { Pads } from "./pads.js";
@@ -42,7 +45,7 @@ export class RoomPage extends EventTarget {
       document.dispatchEvent(new CustomEvent("bandroom:beat", { detail: event.detail }));
     });
     this.view.start();
-    this.#bindControls();
+    bindControls(this);
     this.#bindPage();
   }
 
@@ -69,7 +72,7 @@ export class RoomPage extends EventTarget {
     this.#titles();
     this.client = new RoomClient(session, {
       connect: (url, options) => mqtt.connect(url, options),
-      url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/mqtt`,
+      url: here("/mqtt").replace(/^http/, "ws"),
     });
     this.client.addEventListener("state", (event) => this.#onState(event.detail));
     this.client.addEventListener("online", () => this.#onOnline());
@@ -125,7 +128,7 @@ export class RoomPage extends EventTarget {
       notice(words(why === "refused" ? "refused" : "reconnecting"));
     } else if (state === "blocked") {
       linkState("off", "Not connected");
-      notice(words("blocked", `${location.host}/mqtt`), "Try again", () => this.client?.hurry());
+      notice(words("blocked", here("/mqtt").replace(/^http/, "ws")), "Try again", () => this.client?.hurry());
     } else if (state === "ended") {
       this.leave(why);
     }
@@ -147,7 +150,11 @@ export class RoomPage extends EventTarget {
       if (leaf === "member") this.#memberGone(subject);
       return;
     }
-    if (leaf === "midi") return;
+    if (leaf === "midi") {
+      const note = noteOf(payload);
+      if (note) this.#onNote(subject, note);
+      return;
+    }
     let message;
     try {
       message = JSON.parse(text.decode(payload));
@@ -158,7 +165,7 @@ export class RoomPage extends EventTarget {
     if (leaf === "tempo") this.#onTempo(message);
     else if (leaf === "room") this.#onInfo(message);
     else if (leaf === "member") this.#onMember(subject, message);
-    else if (leaf === "note") this.#onNote(subject, message);
+    else if (leaf === "note") this.#onNote(subject, readNote(message));
     else if (leaf === "beat") this.#onBeat(message, at);
     else if (leaf === "limit") this.#onLimit(subject);
     else if (leaf === "feedback") this.#onFeedback(subject, message);
@@ -219,16 +226,20 @@ export class RoomPage extends EventTarget {
   #onMember(sub, message) {
     if (typeof message?.name !== "string") return;
     this.#roster.set(sub, message);
-    if (message.state !== "ready") this.#endNotesOf(sub);
+    if (message.state !== "ready") this.#gone(sub);
   }
 
   #memberGone(sub) {
     this.#roster.set(sub, null);
-    this.#endNotesOf(sub);
+    this.#gone(sub);
   }
 
-  #onNote(sub, message) {
-    const note = readNote(message);
+  #gone(sub) {
+    this.#endNotesOf(sub);
+    if (sub === this.#session.sub && this.client?.online) this.client.announce();
+  }
+
+  #onNote(sub, note) {
     if (!note) {
       this.client.dropped += 1;
       return;
@@ -254,6 +265,13 @@ export class RoomPage extends EventTarget {
     this.sound.endAll(`${sub}/`);
   }
 
+  /** End every note that sounds for somebody else. */
+  silenceOthers() {
+    for (const timer of this.#hanging.values()) clearTimeout(timer);
+    for (const key of this.#hanging.keys()) this.sound.noteOff(key);
+    this.#hanging.clear();
+  }
+
   #onLimit(sub) {
     this.#endNotesOf(sub);
     if (sub === this.#session.sub) {
@@ -277,47 +295,19 @@ export class RoomPage extends EventTarget {
     this.client?.publish("note", JSON.stringify(message));
   }
 
-  #meterOf(beat) {
-    return beat && this.map && beat.n !== undefined ? this.map.meterOf(beat.n)?.meter : null;
+  /** A channel message from a keyboard here. */
+  playMidi(data) {
+    const note = noteOf(data);
+    if (note) {
+      const key = `me/midi/${note.channel}/${note.notes[0]}`;
+      if (note.on) this.sound.noteOn(key, note.notes[0], note.velocity, note.channel);
+      else this.sound.noteOff(key);
+    }
+    this.client?.publish("midi", data);
   }
 
-  // -- the page's controls
-
-  #bindControls() {
-    $("sound-button").addEventListener("click", async () => {
-      if (this.sound.running) await this.sound.disable();
-      else await this.enableSound();
-      this.metronome.refresh();
-    });
-    this.sound.addEventListener("change", () => this.#showSound());
-    this.#showSound();
-    const bind = (id, name, toSetting, use) => {
-      const node = $(id);
-      const isBox = node.type === "checkbox";
-      const value = name === "calm" ? settings.isCalm : settings.get(name);
-      if (isBox) node.checked = value;
-      else node.value = String(value);
-      use(value);
-      node.addEventListener("input", () => {
-        const chosen = toSetting(isBox ? node.checked : node.value);
-        settings.set(name, chosen);
-        use(chosen);
-      });
-    };
-    bind("calm", "calm", Boolean, () => undefined);
-    bind("hear-others", "hearOthers", Boolean, (on) => { if (!on) this.sound.endAll("s-"); });
-    bind("kit", "kit", String, (kit) => this.pads.setKit(kit));
-    bind("volume", "volume", Number, (percent) => {
-      this.sound.clickVolume = (percent / 100) ** 2;
-      setText("volume-out", `${percent} %`);
-    });
-    bind("latency", "latencyMs", Number, (ms) => {
-      this.sound.extraLatencyMs = ms;
-      setText("latency-out", `${ms} ms`);
-      this.metronome.refresh();
-    });
-    $("leave").addEventListener("click", () => this.leave("asked"));
-    setInterval(() => this.#showClock(), 1_000);
+  #meterOf(beat) {
+    return beat && this.map && beat.n !== undefined ? this.map.meterOf(beat.n)?.meter : null;
   }
 
   /** Within a click or tap: sound, if the browser has it. */
@@ -327,22 +317,6 @@ export class RoomPage extends EventTarget {
     } catch {
       notice(words("no_sound"));
     }
-  }
-
-  #showSound() {
-    const on = this.sound.running;
-    $("sound-button").setAttribute("aria-pressed", String(on));
-    setText("sound-label", on ? "Sound on · tap to silence" : "Tap to hear the beat");
-    show("sound-help", on);
-    if (on) this.metronome.refresh();
-  }
-
-  #showClock() {
-    if (!this.client) return;
-    const bound = this.clock.boundUs / 1000;
-    setText("clock-state", this.clock.synced && Number.isFinite(bound)
-      ? `This device's clock is set to within ${bound < 1 ? "1" : Math.ceil(bound)} ms.`
-      : "This device's clock is being set.");
   }
 
   #bindPage() {

@@ -112,6 +112,12 @@ export class RoomClient extends EventTarget {
     this.#mqtt.subscribe(filter(leaf, { tenant, room }), { qos: publishOptions(leaf).qos });
   }
 
+  /** Say again that I am here: another page of mine has gone and said so for both. */
+  announce() {
+    const mqtt = this.#mqtt;
+    if (mqtt?.connected) mqtt.publish(this.#presenceTopic(), `ready ${mqtt.bandroomDigit}`, publishOptions("presence"));
+  }
+
   #presenceTopic() {
     return topic("presence", { tenant: this.session.tenant, subject: this.session.sub });
   }

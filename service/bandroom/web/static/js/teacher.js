@@ -1,7 +1,7 @@
 // The teacher's side: rooms in a list, one click to make one, and the controls beside the beat.
 // Commands go over HTTP with the teacher's token; the same ones exist over MQTT and on the command line.
 
-import { ApiError, call } from "./api.js";
+import { ApiError, call, here } from "./api.js";
 import { Session } from "./session.js";
 import { isId } from "./topics.js";
 import { notice, setText, show } from "./view.js";
@@ -176,7 +176,7 @@ export class TeacherPage {
     setText("share-tenant", tenant);
     setText("share-address", link.split("#")[0].replace(/^https?:\/\//, "").replace(/\/join$/, ""));
     this.page.setCode(code);
-    const answer = await fetch("/qr", {
+    const answer = await fetch(here("/qr"), {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ link }),
     }).catch(() => null);
     URL.revokeObjectURL(this.#qr);
