@@ -21,7 +21,7 @@ from bandroom.wire import gate_log as g
 from bandroom.wire import tempo as wire_tempo
 from bandroom.wire.ids import RoomId, TenantId
 from bandroom.wire.messages import Command, Reply, Tempo
-from bandroom.wire.topics import Room
+from bandroom.wire.topics import Room, Topic
 
 
 class Commands:
@@ -31,21 +31,28 @@ class Commands:
         self._control = control
         self._taps = playing.TapBoard()
 
-    def handle(self, actor: Actor, tenant: TenantId, room: RoomId, command: Command) -> Reply:
+    def handle(
+        self, actor: Actor, tenant: TenantId, room: RoomId, command: Command, last_word: Topic[Reply] | None = None
+    ) -> Reply:
         """Do a command and say what became of it; ``room`` may be a room's id or its present join code.
+
+        A closed room grants nothing, so a teacher who closes one over MQTT would not hear the reply any more: it goes
+        to ``last_word``, if given, before the gate is told.
 
         Never raises for what a client can send: an error is a reply with ``err`` and ``text``. What could not be
         done is not recorded, so the same command may be sent again.
         """
         root = command.root
         try:
-            return self._handle(actor, tenant, room, command)
+            return self._handle(actor, tenant, room, command, last_word)
         except Refused as error:
             return not_done(root.id, error.code, error.text)
         except StoreError as error:
             return not_done(root.id, "unavailable", str(error))
 
-    def _handle(self, actor: Actor, tenant: TenantId, room_id: RoomId, command: Command) -> Reply:
+    def _handle(
+        self, actor: Actor, tenant: TenantId, room_id: RoomId, command: Command, last_word: Topic[Reply] | None
+    ) -> Reply:
         control, root = self._control, command.root
         if not may_direct(actor, tenant):
             raise Refused("forbidden", f"only teachers of {tenant} command its rooms")
@@ -64,6 +71,9 @@ class Commands:
             raise Refused(*refused)
         with control.change() as change:
             room, reply = self._do(change, room, root, name_of(actor))
+            if last_word is not None:
+                gate = next((i for i, effect in enumerate(change.effects) if isinstance(effect, TellGate)), 0)
+                change.effects.insert(gate, Publish(last_word, reply))
             rows.keep_answer(room.room, name_of(actor), root.id, digest, reply.encode().decode(), control.now_s())
         return reply
 

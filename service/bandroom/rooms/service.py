@@ -171,23 +171,23 @@ class RoomsService:
                 )
             case Leaf.CONTROL if isinstance(message, Command) and not incoming.retained:
                 if topic.subject is not None and topic.room is not None:
-                    teacher = Teacher(topic.tenant, topic.subject)
-                    reply = await self.call(self.commands.handle, teacher, topic.tenant, topic.room, message)
-                    log.info(
-                        "command",
-                        tenant=topic.tenant,
-                        room=topic.room,
-                        cmd=message.root.cmd,
-                        ok=reply.ok,
-                        err=reply.err,
-                    )
-                    self.outbox.put([Publish(Room(topic.tenant, topic.room).control_reply(topic.subject), reply)])
+                    await self._obey(Teacher(topic.tenant, topic.subject), topic.tenant, topic.room, message)
             case Leaf.MEMBER if incoming.retained and message is not None:
                 if topic.subject is not None and topic.room is not None:
                     tenant, room, sub = topic.tenant, topic.room, topic.subject
                     await self.call(lambda: self.control.roster.stray(tenant, room, sub, self.control.now_us()))
             case _:
                 pass
+
+    async def _obey(self, teacher: Teacher, tenant: TenantId, room: RoomId, command: Command) -> None:
+        topic = Room(tenant, room).control_reply(teacher.sub)
+        last_word = topic if command.root.cmd == "close" else None
+        reply = await self.call(self.commands.handle, teacher, tenant, room, command, last_word)
+        _log_command(teacher, tenant, room, command, reply)
+        if last_word is None or not reply.ok:
+            # In a task of its own: the next message need not wait until the gate has read.
+            assert self._group is not None  # noqa: S101  (run made it)
+            self._group.create_task(self._answer(Publish(topic, reply)), name="answer")
 
     async def _answer(self, answer: Publish) -> None:
         await self.in_force()
