@@ -60,7 +60,7 @@ def measured(link: str, seeds: int, seconds: float) -> dict[str, Any]:
         "beyond_bound": beyond,
         "after_300_ms_p95": part(joined, 0.95),
         "asked": len(bounds),
-        "errors": {name: [part(e, i / 200) for i in range(201)] for name, e in errors.items()},
+        "errors": {name: [part(e, i / 60) for i in range(61)] for name, e in errors.items()},
     }
 
 
@@ -81,20 +81,21 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "bandroom"
+    matplotlib.rcParams.update({"svg.hashsalt": "bandroom", "svg.fonttype": "none"})
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 4, figsize=(13, 6), sharey=True)
     styles = ["-", "--", ":", "-.", (0, (5, 1, 1, 1))]
     for axis, r in zip(axes.flat, results, strict=True):
         for (name, errors), style in zip(r["errors"].items(), styles, strict=True):
-            share = [1 - i / 200 for i in range(201)]
-            axis.plot([max(e, 1) / 1000 for e in errors], [max(s, 0.004) for s in share], linestyle=style, label=name)
+            share = [1 - i / 60 for i in range(61)]
+            axis.plot([max(e, 1) / 1000 for e in errors], [max(s, 0.01) for s in share], linestyle=style, label=name)
         axis.axvline(r["bound"]["p50"] / 1000, color="grey", linewidth=0.8)
         axis.set_title(r["link"])
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xlim(0.001, 300)
+        axis.minorticks_off()
         axis.grid(visible=True, alpha=0.3)
     for axis in axes[1]:
         axis.set_xlabel("error, ms")
@@ -104,6 +105,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     figure.suptitle("Error of a device's server time from 3 s after joining (grey: the envelope's own bound, median)")
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
 
 
 def main() -> None:
