@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import paho.mqtt.client as paho
@@ -102,6 +104,37 @@ class Browser:
     chromium: Any
     errors: list[str] = field(default_factory=list)
 
+    JOINED: ClassVar[str] = "#room-view:not([hidden]) .dot.on"
+    KEEP_STATES: ClassVar[str] = """() => { window.states = []; const node = document.getElementById('link-state');
+      new MutationObserver(() => {
+        if (window.states.at(-1) !== node.textContent) window.states.push(node.textContent);
+      }).observe(node, { childList: true, characterData: true, subtree: true }); }"""
+    SWAP_TOKEN: ClassVar[str] = """token => { const kept = JSON.parse(sessionStorage.getItem('bandroom.session'));
+      sessionStorage.setItem('bandroom.session', JSON.stringify({ ...kept, token })); }"""
+    TOKEN: ClassVar[str] = "JSON.parse(sessionStorage.getItem('bandroom.session')).token"
+
+    @staticmethod
+    async def enter(page: Page, url: str, nickname: str = "") -> None:
+        """Follow a join link and press the one button."""
+        await page.goto(url)
+        if nickname:
+            await page.fill("#nickname", nickname)
+        await page.click("#join-button")
+        await page.wait_for_selector(Browser.JOINED)
+
+    @staticmethod
+    async def until(page: Page, expression: str, timeout_s: float = 15.0) -> None:
+        """Wait until ``expression`` is true in the page. (The page's policy forbids Playwright's way, which evals.)"""
+        deadline = time.monotonic() + timeout_s
+        while not await page.evaluate(f"() => Boolean({expression})"):
+            assert time.monotonic() < deadline, f"{expression} did not come true within {timeout_s} s"
+            await asyncio.sleep(0.03)
+
+    @staticmethod
+    async def sub(page: Page) -> str:
+        """Who the page is in its room."""
+        return str(await page.evaluate("JSON.parse(sessionStorage.getItem('bandroom.session')).sub"))
+
     async def page(self, *, tap: bool = False, **options: Any) -> Page:
         """A page in a context of its own: another browser, as far as cookies and storage go."""
         # The tap's own source is let past the page's policy; every other page of the tests is held to it.
@@ -122,17 +155,25 @@ class Browser:
             self.errors.append(message.text)
 
 
-@pytest_asyncio.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """A headless Chromium; a page that throws or breaks its policy fails the test."""
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def chromium() -> AsyncIterator[Any]:
+    """A headless Chromium for a file's tests."""
     if shutil.which(CHROMIUM) is None:
         pytest.skip(f"no browser at {CHROMIUM}")
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
-        running = Browser(chromium)
+        running = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         yield running
-        await chromium.close()
-    assert running.errors == []
+        await running.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(chromium: Any) -> AsyncIterator[Browser]:
+    """Browsers for one test; a page that throws or breaks its policy fails it."""
+    ours = Browser(chromium)
+    yield ours
+    for context in chromium.contexts:
+        await context.close()
+    assert ours.errors == []
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import statistics
 import time
@@ -12,35 +11,7 @@ import pytest
 from bandroom.clock import ServerClock
 from bandroom.testing import wait_until_async
 
-JOINED = "#room-view:not([hidden]) .dot.on"
-KEEP_STATES = """() => { window.states = []; const node = document.getElementById('link-state');
-  new MutationObserver(() => {
-    if (window.states.at(-1) !== node.textContent) window.states.push(node.textContent);
-  }).observe(node, { childList: true, characterData: true, subtree: true }); }"""
-SWAP_TOKEN = """token => { const kept = JSON.parse(sessionStorage.getItem('bandroom.session'));
-  sessionStorage.setItem('bandroom.session', JSON.stringify({ ...kept, token })); }"""
-TOKEN = "JSON.parse(sessionStorage.getItem('bandroom.session')).token"
-
-
-async def enter(page: Any, url: str, nickname: str = "") -> None:
-    """Follow a join link and press the one button."""
-    await page.goto(url)
-    if nickname:
-        await page.fill("#nickname", nickname)
-    await page.click("#join-button")
-    await page.wait_for_selector(JOINED)
-
-
-async def until(page: Any, expression: str, timeout_s: float = 15.0) -> None:
-    """Wait until ``expression`` is true in the page. (The page's policy forbids Playwright's own way, which evals.)"""
-    deadline = time.monotonic() + timeout_s
-    while not await page.evaluate(f"() => Boolean({expression})"):
-        assert time.monotonic() < deadline, f"{expression} did not come true within {timeout_s} s"
-        await asyncio.sleep(0.03)
-
-
-async def my_sub(page: Any) -> str:
-    return str(await page.evaluate("JSON.parse(sessionStorage.getItem('bandroom.session')).sub"))
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_a_link_leads_to_a_beat_that_is_seen_and_heard(
@@ -51,8 +22,8 @@ async def test_a_link_leads_to_a_beat_that_is_seen_and_heard(
     room = room_of(stack, bpm=140)
     page = await browser.page(tap=True)
     with player(room) as other:
-        await enter(page, room.join_url, "Ada")
-        await until(page, "window.onsets.length >= 12 && window.relations.length > 40")
+        await browser.enter(page, room.join_url, "Ada")
+        await browser.until(page, "window.onsets.length >= 12 && window.relations.length > 40")
         assert await page.inner_text("#bpm") == "140"
         measured = await page.evaluate(
             """() => ({ onsets: window.onsets, relations: window.relations, origin: performance.timeOrigin,
@@ -96,7 +67,7 @@ async def test_a_typed_code_is_enough(browser: Any, stack: Any, room_of: Any) ->
     await page.fill("#tenant", f" {room.tenant.upper()} ")
     await page.fill("#code", "music 1234")
     await page.press("#code", "Enter")
-    await page.wait_for_selector(JOINED)
+    await page.wait_for_selector(browser.JOINED)
     await page.wait_for_selector(".member:has-text('(you)')")
     assert await page.inner_text("#link-state") == "Connected"
     # Remembered for the next time, and no token with it.
@@ -110,9 +81,9 @@ async def test_pads_are_heard_by_another_client(browser: Any, stack: Any, room_o
     room = room_of(stack)
     page = await browser.page()
     with player(room) as other:
-        await enter(page, room.join_url)
-        await until(page, "window.beats.length > 1")
-        leaf = f"note/{await my_sub(page)}"
+        await browser.enter(page, room.join_url)
+        await browser.until(page, "window.beats.length > 1")
+        leaf = f"note/{await browser.sub(page)}"
         await page.keyboard.down("a")
         await page.keyboard.up("a")
         await page.keyboard.press("Shift+F")
@@ -130,7 +101,7 @@ async def test_others_and_their_notes_are_shown(browser: Any, stack: Any, room_o
     """Who is in is listed with names; when they play, what they play stands beside their name."""
     room = room_of(stack)
     page = await browser.page()
-    await enter(page, room.join_url)
+    await browser.enter(page, room.join_url)
     with player(room, "Grace") as other:
         line = page.locator(f".member[data-sub='{other.sub}']")
         await line.wait_for()
@@ -142,7 +113,7 @@ async def test_others_and_their_notes_are_shown(browser: Any, stack: Any, room_o
             other.sub,
         )
         other.play(on=38, ch=9)
-        await until(page, "window.shown.some((text) => text.includes('Snare'))")
+        await browser.until(page, "window.shown.some((text) => text.includes('Snare'))")
         assert await line.locator(".name").inner_text() == "Grace"
 
 
@@ -151,8 +122,8 @@ async def test_a_nickname_is_text(browser: Any, stack: Any, room_of: Any) -> Non
     room = room_of(stack)
     name = "<img src=x onerror=p()>"
     mean, victim = await browser.page(), await browser.page()
-    await enter(victim, room.join_url)
-    await enter(mean, room.join_url, name)
+    await browser.enter(victim, room.join_url)
+    await browser.enter(mean, room.join_url, name)
     line = victim.locator(".member .name", has_text="<img")
     await line.wait_for()
     assert await line.inner_text() == name
@@ -177,7 +148,7 @@ async def test_wrong_code_says_what_to_do(browser: Any, stack: Any, room_of: Any
     await page.fill("#tenant", "Ünknown school")
     await page.click("#join-button")
     assert "short name" in await page.inner_text("#notice")
-    await until(page, "document.activeElement.id === 'tenant'")
+    await browser.until(page, "document.activeElement.id === 'tenant'")
 
 
 async def test_same_code_in_two_schools(browser: Any, stack: Any, room_of: Any) -> None:
@@ -185,10 +156,10 @@ async def test_same_code_in_two_schools(browser: Any, stack: Any, room_of: Any) 
     one, two = room_of(stack, bpm=90), room_of(stack, bpm=150)
     assert one.code == two.code
     pages = [await browser.page(), await browser.page()]
-    await enter(pages[0], one.join_url, "Ada")
-    await enter(pages[1], two.join_url, "Grace")
+    await browser.enter(pages[0], one.join_url, "Ada")
+    await browser.enter(pages[1], two.join_url, "Grace")
     for page, bpm, name in ((pages[0], 90, "Ada"), (pages[1], 150, "Grace")):
-        await until(page, "window.beats.length >= 5")
+        await browser.until(page, "window.beats.length >= 5")
         assert await page.inner_text("#bpm") == str(bpm)
         times = [entry["beat"]["t"] for entry in await page.evaluate("window.beats")]
         gaps = {round((b - a) / 1000) for a, b in itertools.pairwise(times)}
@@ -197,39 +168,13 @@ async def test_same_code_in_two_schools(browser: Any, stack: Any, room_of: Any) 
         assert await page.locator(".member .name").all_inner_texts() == [f"{name} (you)"]
 
 
-@pytest.mark.parametrize("part", ["broker", "service"])
-async def test_killed_and_back(browser: Any, start_stack: Any, home: Any, room_of: Any, player: Any, part: str) -> None:
-    """When the broker, or the service with its tunnel, is killed, the page says so, the beat goes on at its place,
-    and it reconnects by itself."""
-    stack = start_stack(home)
-    room = room_of(stack, bpm=120)
-    page = await browser.page()
-    await enter(page, room.join_url)
-    await until(page, "window.beats.length >= 2")
-    await page.evaluate(KEEP_STATES)
-    old = stack.kill(part)
-    await asyncio.to_thread(stack.wait_restarted, part, old)
-    await until(page, "window.states.at(-1) === 'Connected'", timeout_s=20)
-    assert (await page.evaluate("window.states"))[0] == "Reconnecting…"
-    beats = len(await page.evaluate("window.beats"))
-    await until(page, f"window.beats.length >= {beats + 3}")
-    seen = [(entry["beat"]["n"], entry["beat"]["t"]) for entry in await page.evaluate("window.beats")]
-    # Not one beat was left out while the connection was gone, and all lie on one grid.
-    assert [n for n, _ in seen] == list(range(seen[0][0], seen[0][0] + len(seen)))
-    assert all(abs(t - seen[0][1] - (n - seen[0][0]) * 500_000) <= 1 for n, t in seen)
-    leaf = f"note/{await my_sub(page)}"
-    with player(room) as other:
-        await page.keyboard.press("a")
-        await wait_until_async(lambda: other.of(leaf), what="a note after the return")
-
-
 async def test_mute_and_close_are_told(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
     """A muted pupil is told, and their notes reach nobody; a closed room says that it is closed."""
     room = room_of(stack)
     page = await browser.page()
     with player(room) as other:
-        await enter(page, room.join_url)
-        sub = await my_sub(page)
+        await browser.enter(page, room.join_url)
+        sub = await browser.sub(page)
         room.command("mute", who=sub)
         await page.wait_for_selector("#mute-state:not([hidden])")
         assert "muted you" in await page.inner_text("#mute-state")
@@ -247,28 +192,14 @@ async def test_tempo_changes_and_stops_are_followed(browser: Any, stack: Any, ro
     """A new tempo is taken up at the bar line, a stop stops; the page says both."""
     room = room_of(stack, bpm=240)
     page = await browser.page()
-    await enter(page, room.join_url)
+    await browser.enter(page, room.join_url)
     room.command("set_tempo", bpm=180)
-    await until(page, "document.getElementById('bpm').textContent === '180'")
+    await browser.until(page, "document.getElementById('bpm').textContent === '180'")
     room.command("stop")
-    await until(page, "document.getElementById('transport').textContent.startsWith('Stopped')")
+    await browser.until(page, "document.getElementById('transport').textContent.startsWith('Stopped')")
     assert await page.locator(".dot.on").count() == 0
     room.command("start")
-    await page.wait_for_selector(JOINED)
-
-
-async def test_reload_comes_back_and_asks_for_a_tap(browser: Any, stack: Any, room_of: Any) -> None:
-    """A reload leads back into the room as the same person, without the form; sound waits for a tap and says so."""
-    room = room_of(stack)
-    page = await browser.page()
-    await enter(page, room.join_url)
-    sub = await my_sub(page)
-    await page.reload()
-    await page.wait_for_selector(JOINED)
-    assert await my_sub(page) == sub
-    assert await page.inner_text("#sound-label") == "Tap to hear the beat"
-    await page.click("#sound-button")
-    await until(page, "document.getElementById('sound-button').getAttribute('aria-pressed') === 'true'")
+    await page.wait_for_selector(browser.JOINED)
 
 
 async def test_no_token_in_any_address(browser: Any, stack: Any, room_of: Any) -> None:
@@ -278,7 +209,7 @@ async def test_no_token_in_any_address(browser: Any, stack: Any, room_of: Any) -
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url + request.headers.get("referer", "")))
     page.on("websocket", lambda socket: asked.append(socket.url))
-    await enter(page, room.join_url)
+    await browser.enter(page, room.join_url)
     key = room.join_url.split("k=")[1]
     token = await page.evaluate("JSON.parse(sessionStorage.getItem('bandroom.session')).token")
     assert any(url.endswith("/mqtt") for url in asked)
@@ -286,74 +217,18 @@ async def test_no_token_in_any_address(browser: Any, stack: Any, room_of: Any) -
     assert not any(key in url or token in url for url in sent)
 
 
-async def test_blocked_websockets_are_named(browser: Any, stack: Any, room_of: Any) -> None:
-    """Where the network lets pages through and no WebSocket, the page says just that, and to whom to show it."""
-    room = room_of(stack)
-    page = await browser.page()
-    await page.route_web_socket("**/mqtt", lambda socket: socket.close())
-    await page.goto(room.join_url)
-    await page.click("#join-button")
-    await page.wait_for_selector("#notice:has-text('blocks live connections')")
-    assert "/mqtt" in await page.inner_text("#notice-text")
-
-
 @pytest.mark.parametrize("reduced", [True, False])
 async def test_calm_picture(browser: Any, stack: Any, room_of: Any, reduced: bool) -> None:
     """Nothing pulses where the device asks for less motion, or at tempos of more than three flashes a second."""
     room = room_of(stack, bpm=120)
     page = await browser.page(reduced_motion="reduce" if reduced else "no-preference")
-    await enter(page, room.join_url)
+    await browser.enter(page, room.join_url)
     classes = await page.evaluate("document.getElementById('room-view').className")
     assert ("pulsing" in classes) is not reduced
     assert ("calm" in classes) is reduced
     room.command("set_tempo", bpm=200, at="now")
-    await until(page, "document.getElementById('bpm').textContent === '200'")
+    await browser.until(page, "document.getElementById('bpm').textContent === '200'")
     assert "pulsing" not in await page.evaluate("document.getElementById('room-view').className")
-
-
-async def test_token_is_renewed_before_it_ends(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
-    """Before its token ends the page takes a new one and changes over to a second connection: nobody notices, and
-    notes go through after the first token's end."""
-    room = room_of(stack)
-    page = await browser.page()
-    await enter(page, room.join_url)
-    sub = await my_sub(page)
-    short = room.mint(sub, 8)
-    await page.evaluate(SWAP_TOKEN, short["token"])
-    await page.reload()
-    await page.wait_for_selector(JOINED)
-    await page.evaluate(KEEP_STATES)
-    await until(page, f"{TOKEN} !== {short['token']!r}")
-    await until(page, f"Date.now() > {short['expires_at'] * 1000 + 1500}")
-    assert set(await page.evaluate("window.states")) <= {"Connected"}
-    assert await page.inner_text("#link-state") == "Connected"
-    with player(room) as other:
-        await page.keyboard.press("a")
-        await wait_until_async(lambda: other.of(f"note/{sub}"), what="a note after the first token's end")
-
-
-async def test_a_dead_token_leads_back_in_as_the_same_person(browser: Any, stack: Any, room_of: Any) -> None:
-    """A token that is refused for good is tried again, then the page joins anew by itself: same subject, same name."""
-    room = room_of(stack)
-    page = await browser.page()
-    await enter(page, room.join_url, "Ada")
-    sub = await my_sub(page)
-    await page.evaluate(SWAP_TOKEN, "bm90.YQ.dG9rZW4")
-    await page.reload()
-    await page.wait_for_selector(JOINED, timeout=20_000)
-    assert await my_sub(page) == sub
-    await page.wait_for_selector(".member:has-text('Ada (you)')")
-
-
-async def test_put_out_is_told_and_final(browser: Any, stack: Any, room_of: Any) -> None:
-    """Who is put out sees so in words, and the page does not come back by itself."""
-    room = room_of(stack)
-    page = await browser.page()
-    await enter(page, room.join_url)
-    await page.wait_for_selector(".member:has-text('(you)')")
-    room.command("kick", who=await my_sub(page))
-    await page.wait_for_selector("#notice:has-text('put out')", timeout=20_000)
-    assert await page.is_visible("#join-form")
 
 
 async def test_a_teacher_makes_and_leads_a_room(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
@@ -370,27 +245,27 @@ async def test_a_teacher_makes_and_leads_a_room(browser: Any, stack: Any, room_o
     await page.wait_for_selector("#share-qr:not([hidden])")
     code = await page.inner_text("#share-code")
     await page.click("#t-start")
-    await page.wait_for_selector(JOINED)
+    await page.wait_for_selector(browser.JOINED)
     mine = type(room)(stack, room.tenant, code, code, "")
     with player(mine, "Grace") as other:
         line = page.locator(f".member[data-sub='{other.sub}']")
         await line.wait_for()
         await page.fill("#t-bpm", "200")
         await page.press("#t-bpm", "Enter")
-        await until(page, "document.getElementById('bpm').textContent === '200'")
+        await browser.until(page, "document.getElementById('bpm').textContent === '200'")
         await line.locator("button", has_text="Mute").click()
         await line.locator("button", has_text="Unmute").wait_for()
         await page.click("#t-mute")
-        await until(page, "document.getElementById('t-mute').textContent === 'Unmute all'")
+        await browser.until(page, "document.getElementById('t-mute').textContent === 'Unmute all'")
         await page.click("#t-lock")
-        await until(page, "document.getElementById('t-lock').textContent === 'Unlock'")
+        await browser.until(page, "document.getElementById('t-lock').textContent === 'Unlock'")
         await page.click("#t-projector")
         assert not await page.is_visible("#pads-panel")
         await page.keyboard.press("Escape")
         assert await page.is_visible("#pads-panel")
         await page.click("#teacher-bar summary")
         await page.click("#t-code")
-        await until(page, f"document.getElementById('share-code').textContent !== {code!r}")
+        await browser.until(page, f"document.getElementById('share-code').textContent !== {code!r}")
         await page.click("#t-close")
         await page.wait_for_selector("#rooms li:has-text('closed')")
 
@@ -408,40 +283,17 @@ async def test_a_midi_keyboard_plays_into_the_room(browser: Any, stack: Any, roo
     room = room_of(stack)
     page, other = await browser.page(), await browser.page()
     await page.add_init_script(KEYBOARD)
-    await enter(other, room.join_url)
+    await browser.enter(other, room.join_url)
     await other.evaluate(
         "() => { window.notes = []; document.addEventListener('bandroom:note', (e) => window.notes.push(e.detail)); }"
     )
-    await enter(page, room.join_url, "Ada")
+    await browser.enter(page, room.join_url, "Ada")
     await page.click(".settings summary")
     await page.click("#midi-button")
-    await until(page, "document.getElementById('midi-state').textContent === 'Playing: Keys'")
+    await browser.until(page, "document.getElementById('midi-state').textContent === 'Playing: Keys'")
     for message in ([0xF8], [0x92, 64, 80], [0xF0, 1, 0xF7], [0x92, 64, 0]):
         await page.evaluate("data => window.keyboard.onmidimessage({ data: Uint8Array.from(data) })", message)
-    await until(other, "window.notes.length === 2")
+    await browser.until(other, "window.notes.length === 2")
     notes = await other.evaluate("window.notes")
     assert [(note["on"], note["notes"], note["channel"]) for note in notes] == [(True, [64], 2), (False, [64], 2)]
-    assert {note["sub"] for note in notes} == {await my_sub(page)}
-
-
-async def test_two_tabs_of_one_browser_live_side_by_side(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
-    """Two tabs are one person with two connections: neither throws the other out, and when one is closed the person
-    is still in."""
-    room = room_of(stack)
-    page = await browser.page()
-    await enter(page, room.join_url)
-    second = await page.context.new_page()
-    await enter(second, room.join_url)
-    sub = await my_sub(page)
-    assert await my_sub(second) == sub
-    await page.evaluate(KEEP_STATES)
-    with player(room) as other:
-        for tab, key in ((page, "a"), (second, "s")):
-            await tab.keyboard.press(key)
-        await wait_until_async(lambda: len(other.of(f"note/{sub}")) == 4, what="notes from both tabs")
-        await second.close()
-        await wait_until_async(
-            lambda: [m["state"] for m in other.of(f"member/{sub}")][-2:] == ["lost", "ready"],
-            what="the person to be said lost, and here after all",
-        )
-        assert await page.evaluate("window.states") == []
+    assert {note["sub"] for note in notes} == {await browser.sub(page)}
