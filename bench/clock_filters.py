@@ -20,6 +20,7 @@ from bandroom.music.simulation.rivals import Kalman, LastSample, Median
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- bench/clock_filters.py: begin -->", "<!-- end -->"
+SHARES = [10 ** (-i / 20) for i in range(51)]
 FILTERS = {
     "envelope": ClockFilter,
     "min RTT": MinRttFilter,
@@ -60,7 +61,7 @@ def measured(link: str, seeds: int, seconds: float) -> dict[str, Any]:
         "beyond_bound": beyond,
         "after_300_ms_p95": part(joined, 0.95),
         "asked": len(bounds),
-        "errors": {name: [part(e, i / 60) for i in range(61)] for name, e in errors.items()},
+        "errors": {name: [part(e, 1 - share) for share in SHARES] for name, e in errors.items()},
     }
 
 
@@ -88,8 +89,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     styles = ["-", "--", ":", "-.", (0, (5, 1, 1, 1))]
     for axis, r in zip(axes.flat, results, strict=True):
         for (name, errors), style in zip(r["errors"].items(), styles, strict=True):
-            share = [1 - i / 60 for i in range(61)]
-            axis.plot([max(e, 1) / 1000 for e in errors], [max(s, 0.01) for s in share], linestyle=style, label=name)
+            axis.plot([max(e, 1) / 1000 for e in errors], SHARES, linestyle=style, label=name)
         axis.axvline(r["bound"]["p50"] / 1000, color="grey", linewidth=0.8)
         axis.set_title(r["link"])
         axis.set_xscale("log")
