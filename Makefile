@@ -22,7 +22,7 @@ setup-test: ## install what the tests need as well
 	@scripts/setup.sh --test
 
 demo: setup ## a class of eight virtual instruments plays a round
-	@$(BIN)/python -m bandroom_devices.demo $(ARGS)
+	@$(BIN)/bandroom demo $(ARGS)
 
 test: setup-test ## all tests, a real broker included
 	@$(BIN)/pytest -n $(PYTEST_JOBS) --dist loadfile -q $(ARGS)

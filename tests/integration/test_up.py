@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from bandroom.paths import Home
 from bandroom.runstate import NotRunning, RunInfo
+from bandroom.supervisor.errors import StartError
 from bandroom.supervisor.gate import find_gate
+from bandroom.supervisor.ports import lan_address
 
 StartStack = Callable[..., Any]
 
@@ -208,6 +210,29 @@ def test_broker_of_somebody_else(start_stack: StartStack, home: Home, free_port:
     finally:
         broker.terminate()
         broker.wait(10)
+
+
+def test_lan(start_stack: StartStack, home: Home) -> None:
+    """With --lan web and MQTT listen on the local network's address and nowhere else, and join links begin with it."""
+    try:
+        address = lan_address()
+    except StartError:
+        pytest.skip("this machine is in no network")
+    stack = start_stack(home, "--lan")
+    seen = {found for pid in _pids(stack.info) for found in _listeners(pid)}
+    assert {found for found, _ in seen} == {socket.inet_aton(address)[::-1].hex().upper()}
+    assert stack.mqtt[0] == address
+    stack.cli("tenants", "create", "lincoln")
+    assert stack.cli("rooms", "create", "--tenant", "lincoln")["join_url"].startswith(f"http://{address}:")
+
+
+def test_public_url(start_stack: StartStack, home: Home) -> None:
+    """Behind a proxy links begin with the public URL, while nothing listens anywhere else than before."""
+    stack = start_stack(home, "--public-url", "https://band.example.org/")
+    stack.cli("tenants", "create", "lincoln")
+    made = stack.cli("rooms", "create", "--tenant", "lincoln")
+    assert made["join_url"].startswith("https://band.example.org/join#")
+    assert stack.url.startswith("http://127.0.0.1:")
 
 
 def test_doctor_finds_all_well(stack: Any) -> None:
