@@ -1,0 +1,1 @@
+# Bandroom on boards: copy this folder to the board's /lib.
