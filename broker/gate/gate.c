@@ -21,6 +21,7 @@
 #define REFUSALS_LOGGED 10 /* a second: an attack must not fill the disk */
 
 static struct {
+    mosquitto_plugin_id_t *plugin;
     char keys_path[PATH_SIZE], log_path[PATH_SIZE], clock_path[PATH_SIZE], status_path[PATH_SIZE];
     char socket_path[PATH_SIZE];
     char nonce[NONCE_LEN + 1];
@@ -521,6 +522,7 @@ EXPORTED int mosquitto_plugin_init(mosquitto_plugin_id_t *plugin, void **unused,
         release();
         return BROKER_INVALID;
     }
+    gate.plugin = plugin;
     for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
         int failed = mosquitto_callback_register(plugin, handlers[i].event, handlers[i].handler, NULL, NULL);
         if (failed) {
@@ -536,6 +538,8 @@ EXPORTED int mosquitto_plugin_init(mosquitto_plugin_id_t *plugin, void **unused,
 EXPORTED int mosquitto_plugin_cleanup(void *unused, struct mosquitto_opt *options, int count)
 {
     (void)unused, (void)options, (void)count;
+    for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++)
+        mosquitto_callback_unregister(gate.plugin, handlers[i].event, handlers[i].handler, NULL);
     release();
     return BROKER_OK;
 }

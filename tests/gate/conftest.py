@@ -14,17 +14,23 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are not a package: their helpers lie beside them
 
-from gatekit import GATE_SOURCE, Broker, GateHome, Leg, SigningKey, build  # noqa: E402
+from gatekit import GATE_SOURCE, SANITIZE, Broker, GateHome, Leg, SigningKey, build
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bandroom" / "mosquitto"
-SANITIZE = bool(os.environ.get("BANDROOM_GATE_SANITIZE"))  # the gate with ASan and UBSan inside the installed broker
 LEGS = ["installed"] if SANITIZE else ["installed", "2.0.21", "2.1"]
 
 
 def sanitizer_env() -> dict[str, str]:
     """What the broker, itself not built with the sanitizers, needs to load a plugin that is."""
-    found = [subprocess.check_output(["cc", f"-print-file-name={lib}.so"], text=True).strip() for lib in ("libasan", "libubsan")]
-    return {"LD_PRELOAD": " ".join(found), "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1", "UBSAN_OPTIONS": "abort_on_error=1"}
+    found = [
+        subprocess.check_output(["cc", f"-print-file-name={lib}.so"], text=True).strip()
+        for lib in ("libasan", "libubsan")
+    ]
+    return {
+        "LD_PRELOAD": " ".join(found),
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
+        "UBSAN_OPTIONS": "abort_on_error=1",
+    }
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +50,9 @@ def leg(request: pytest.FixtureRequest, gate_build: Path, tmp_path_factory: pyte
         return Leg(name, found, gate_build / "bandroom_gate.so", sanitizer_env() if SANITIZE else {})
     there = sorted(CACHE.glob(f"{name}*/bin/mosquitto"))
     if not there:
-        pytest.skip(f"THIS LEG DID NOT RUN: no mosquitto {name} in {CACHE}: {GATE_SOURCE.name}/fetch-mosquitto.sh brings it")
+        pytest.skip(
+            f"THIS LEG DID NOT RUN: no mosquitto {name} in {CACHE}: {GATE_SOURCE.name}/fetch-mosquitto.sh brings it"
+        )
     out = tmp_path_factory.mktemp(f"gate-{name}")
     build("all", out, f"INCLUDE={there[0].parents[1] / 'include'}")
     return Leg(name, str(there[0]), out / "bandroom_gate.so", {})

@@ -21,10 +21,10 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from raw_mqtt import Client, Will, connect_packet
 
 GATE_SOURCE = Path(__file__).parents[2] / "broker" / "gate"
+SANITIZE = bool(os.environ.get("BANDROOM_GATE_SANITIZE"))  # the gate with ASan and UBSan inside the installed broker
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -148,7 +148,15 @@ class Leg:
 class Broker:
     """A running Mosquitto with the gate on a free port and on the Unix socket of `home`."""
 
-    def __init__(self, home: GateHome, program: str, plugin: Path, extra_conf: str = "", host: str = "127.0.0.1", env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: GateHome,
+        program: str,
+        plugin: Path,
+        extra_conf: str = "",
+        host: str = "127.0.0.1",
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.home = home
         with socket.create_server((host, 0)) as probe:
             self.port: int = probe.getsockname()[1]
@@ -162,7 +170,9 @@ class Broker:
         )
         self.output = (home.path / "broker.log").open("ab")
         Path(home.socket_path).unlink(missing_ok=True)
-        self.process = subprocess.Popen([program, "-c", str(conf)], stdout=self.output, stderr=self.output, env={**os.environ, **(env or {})})
+        self.process = subprocess.Popen(
+            [program, "-c", str(conf)], stdout=self.output, stderr=self.output, env={**os.environ, **(env or {})}
+        )
 
     @property
     def log(self) -> str:
@@ -192,12 +202,21 @@ class Broker:
 
     # --- clients of every role ---
 
-    def open(self, client_id: str, username: str | None, password: str | None, *, local: bool = False, **more: Any) -> Client:
+    def open(
+        self, client_id: str, username: str | None, password: str | None, *, local: bool = False, **more: Any
+    ) -> Client:
         address = self.home.socket_path if local else ("127.0.0.1", self.port)
         return Client.open(address, connect_packet(client_id, username, password, **more), more.get("version", 4))
 
     def person(
-        self, tenant: str, role: str, sub: str, room: str | None = None, digit: int | None = None, ttl: int = 3600, **more: Any
+        self,
+        tenant: str,
+        role: str,
+        sub: str,
+        room: str | None = None,
+        digit: int | None = None,
+        ttl: int = 3600,
+        **more: Any,
     ) -> Client:
         token = self.home.token(self.home.claims(tenant, role, sub, room, ttl))
         client_id = f"{tenant}_{sub}" + ("" if digit is None else f"_{digit}")
@@ -218,4 +237,15 @@ class Broker:
         return self.person("bandroom", role, sub, local=more.pop("local", True), **more)
 
 
-__all__ = ["Broker", "Client", "GateHome", "Leg", "SigningKey", "Will", "build", "device_password", "eventually", "line_with_checksum"]
+__all__ = [
+    "Broker",
+    "Client",
+    "GateHome",
+    "Leg",
+    "SigningKey",
+    "Will",
+    "build",
+    "device_password",
+    "eventually",
+    "line_with_checksum",
+]

@@ -127,7 +127,9 @@ class Client:
             if found:
                 return found
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.sock], [], [], left)[0]:
+            waiter = select.poll()  # select() knows no descriptor above 1023
+            waiter.register(self.sock, select.POLLIN)
+            if left <= 0 or not waiter.poll(left * 1000):
                 raise TimeoutError("nothing came from the broker")
             try:
                 more = self.sock.recv(65536)

@@ -17,7 +17,9 @@ IN_FORCE_S = 0.15
 
 def read_to(broker: Broker) -> None:
     """Waits until the gate has read the log to its end, at most the contract's 150 ms (doubled: two shared cores)."""
-    eventually(lambda: broker.home.status()["log"].endswith(f" {broker.home.seq}"), "the log to be read", 2 * IN_FORCE_S)
+    eventually(
+        lambda: broker.home.status()["log"].endswith(f" {broker.home.seq}"), "the log to be read", 2 * IN_FORCE_S
+    )
 
 
 def hears(speaker: Client, topic: str, hearer: Client) -> bool:
@@ -32,7 +34,10 @@ def test_mute_and_unmute(broker: Broker) -> None:
     assert bob.subscribe(f"{ROOM}/note/+", f"{ROOM}/midi/+") == [0, 0]
     note = f"{ROOM}/note/s-ann"
     assert hears(ann, note, bob)
-    for mute, unmute in (("mute lincoln MUSIC-1234 s-ann", "unmute lincoln MUSIC-1234 s-ann"), ("muteall lincoln MUSIC-1234", "unmuteall lincoln MUSIC-1234")):
+    for mute, unmute in (
+        ("mute lincoln MUSIC-1234 s-ann", "unmute lincoln MUSIC-1234 s-ann"),
+        ("muteall lincoln MUSIC-1234", "unmuteall lincoln MUSIC-1234"),
+    ):
         broker.home.log(mute)
         read_to(broker)
         assert not hears(ann, note, bob)
@@ -94,7 +99,9 @@ def test_assignment(broker: Broker) -> None:
     assert drum.subscribe("tenant/lincoln/music_room/CHOIR-0001/beat") == [0x80]
 
 
-@pytest.mark.parametrize("entry", ["kick lincoln s-ann", "revoke lincoln s-ann {now} {later}", "revokejti lincoln {jti} {later}"])
+@pytest.mark.parametrize(
+    "entry", ["kick lincoln s-ann", "revoke lincoln s-ann {now} {later}", "revokejti lincoln {jti} {later}"]
+)
 def test_thrown_out(entry: str, broker: Broker) -> None:
     """Kick, and the withdrawal of a subject's tokens or of one token: out within 150 ms; others stay."""
     home, now = broker.home, int(time.time())
@@ -152,7 +159,9 @@ def test_compaction_replaces_the_state(broker: Broker) -> None:
     broker.home.log("mute lincoln MUSIC-1234 s-ann")
     read_to(broker)
     now = int(time.time())
-    file_id = broker.home.write_log(["open lincoln MUSIC-1234", f"revoke lincoln s-eve {now} {now + 99}", "kick lincoln s-bob"])
+    file_id = broker.home.write_log(
+        ["open lincoln MUSIC-1234", f"revoke lincoln s-eve {now} {now + 99}", "kick lincoln s-bob"]
+    )
     eventually(lambda: broker.home.status()["log"] == f"{file_id} 3", "the new log")
     assert hears(ann, f"{ROOM}/note/s-ann", bob), "the mute is not in the new log; its kick is history"
     broker.home.write_log([f"revoke lincoln s-ann {now + 9} {now + 99}"])

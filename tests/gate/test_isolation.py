@@ -82,7 +82,13 @@ def test_forbidden_topic(name: str, shared_broker: Broker) -> None:
 
 @pytest.mark.parametrize(
     ("leaf", "qos", "retain"),
-    [("note/s-ann", 1, False), ("note/s-ann", 0, True), ("note/s-ann", 2, False), ("clock/s-ann/q", 1, False), ("clock/s-ann/q", 0, True)],
+    [
+        ("note/s-ann", 1, False),
+        ("note/s-ann", 0, True),
+        ("note/s-ann", 2, False),
+        ("clock/s-ann/q", 1, False),
+        ("clock/s-ann/q", 0, True),
+    ],
 )
 def test_qos_and_retain_are_the_topics(leaf: str, qos: int, retain: bool, shared_broker: Broker) -> None:
     """QoS and retain other than the table's are refused; so a retained ping leaves no retained reply."""
@@ -213,7 +219,13 @@ def test_thousands_of_filters(broker: Broker) -> None:
 def test_malformed_packets(broker: Broker) -> None:
     """63: garbage ends the connection that sent it, and no other."""
     bob = broker.student(sub="s-bob")
-    for garbage in (b"\0" * 64, b"\x10\xff\xff\xff\x7f", b"\x10\x04\x00\x04MQ", packet(PUBLISH, b"\xff\xff"), bytes(range(256))):
+    for garbage in (
+        b"\0" * 64,
+        b"\x10\xff\xff\xff\x7f",
+        b"\x10\x04\x00\x04MQ",
+        packet(PUBLISH, b"\xff\xff"),
+        bytes(range(256)),
+    ):
         with pytest.raises((Refused, TimeoutError)):
             Client.open(("127.0.0.1", broker.port), garbage)
         ann = broker.student()

@@ -17,7 +17,12 @@ ROOM = "tenant/lincoln/music_room/MUSIC-1234"
 def test_reload_with_everybody_connected(broker: Broker) -> None:
     """SIGHUP asks again about every client: all stay, speak and hear, whatever their role and door."""
     broker.home.log("assign lincoln d-drum MUSIC-1234")
-    hearers = [broker.student(), broker.teacher(), broker.device(), broker.person("lincoln", "viewer", "v-wall", "MUSIC-1234")]
+    hearers = [
+        broker.student(),
+        broker.teacher(),
+        broker.device(),
+        broker.person("lincoln", "viewer", "v-wall", "MUSIC-1234"),
+    ]
     hearers += [broker.student(sub=f"s-x{n}") for n in range(50)]
     tempo, rooms = broker.service("tempo-0"), broker.service()
     for hearer in hearers:
@@ -37,7 +42,10 @@ def test_reload_with_everybody_connected(broker: Broker) -> None:
 def test_key_rotation(broker: Broker) -> None:
     """A second key, for people and for devices, is taken at SIGHUP; tokens of either open; of the dropped, none."""
     home, old = broker.home, broker.home.people
-    old_drum, old_token = home.password("lincoln/d-drum/1"), home.token(home.claims("lincoln", "student", "s-ann", "MUSIC-1234"))
+    old_drum, old_token = (
+        home.password("lincoln/d-drum/1"),
+        home.token(home.claims("lincoln", "student", "s-ann", "MUSIC-1234")),
+    )
     before = broker.student(sub="s-bob")
     new = SigningKey("teacher,student,viewer")
     home.masters[2] = secrets.token_bytes(32)
@@ -45,7 +53,9 @@ def test_key_rotation(broker: Broker) -> None:
     os.kill(broker.process.pid, signal.SIGHUP)
     eventually(lambda: new.kid in broker.home.status()["keys"], "the new key")
     broker.open("lincoln_s-ann", "lincoln/s-ann", old_token).disconnect()
-    broker.open("lincoln_s-ann", "lincoln/s-ann", home.token(home.claims("lincoln", "student", "s-ann", "MUSIC-1234"), new)).disconnect()
+    broker.open(
+        "lincoln_s-ann", "lincoln/s-ann", home.token(home.claims("lincoln", "student", "s-ann", "MUSIC-1234"), new)
+    ).disconnect()
     broker.open("lincoln_d-drum", "lincoln/d-drum/1", old_drum).disconnect()
     broker.device().disconnect()
     home.masters[3] = secrets.token_bytes(32)
@@ -60,7 +70,17 @@ def test_key_rotation(broker: Broker) -> None:
     before.settle()
 
 
-@pytest.mark.parametrize("text", ["", "bandroom-keys 2\n", "bandroom-keys 1\nrsa x\n", "bandroom-keys 1\nec 00000000 student AAAA\n", "bandroom-keys 1\nmaster 1 00\n", "bandroom-keys 1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "bandroom-keys 2\n",
+        "bandroom-keys 1\nrsa x\n",
+        "bandroom-keys 1\nec 00000000 student AAAA\n",
+        "bandroom-keys 1\nmaster 1 00\n",
+        "bandroom-keys 1",
+    ],
+)
 def test_bad_keys(text: str, broker: Broker, start_broker: Callable[..., Broker]) -> None:
     """A bad keys file at SIGHUP: the old keys stay, log and status say so, naming the line. At a start: refused."""
     (broker.home.dir / "keys").write_text(text)

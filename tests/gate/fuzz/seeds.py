@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from gatekit import SigningKey, line_with_checksum  # noqa: E402
+from gatekit import SigningKey, line_with_checksum
 
 TOKEN = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjAxMjM0NTY3In0.eyJpc3MiOiJiYW5kcm9vbSJ9.AAAA"
 ENTRIES = [
@@ -26,13 +26,21 @@ def main(out: Path) -> None:
         "iat": now - 5, "nbf": now - 5, "exp": now + 60, "jti": "x",
     }  # fmt: skip
     keys = f"bandroom-keys 1\n{SigningKey('teacher,student,viewer', '01234567').line}\nmaster 1 {'00' * 32}\n"
-    log = "bandroom-gate 1 0123456789abcdef\n" + "".join(line_with_checksum(f"{n} {e}") for n, e in enumerate(ENTRIES, 1))
+    log = "bandroom-gate 1 0123456789abcdef\n" + "".join(
+        line_with_checksum(f"{n} {e}") for n, e in enumerate(ENTRIES, 1)
+    )
     leaves = [
         "beat", "tempo", "room", "member/s-x", "note/s-x", "note/+", "midi/s-x", "clock/s-x/q", "clock/s-x/r", "control/t-x",
         "control/t-x/reply", "feedback/s-x", "limit/s-x", "#", "+",
     ]  # fmt: skip
     topics = [f"tenant/{t}/music_room/MUSIC-1234/{leaf}" for t in ("lincoln", "other", "+") for leaf in leaves]
-    topics += ["tenant/lincoln/presence/s-x", "tenant/lincoln/device/d-x/room", "$share/g/tenant/lincoln/#", "$SYS/#", "#"]
+    topics += [
+        "tenant/lincoln/presence/s-x",
+        "tenant/lincoln/device/d-x/room",
+        "$share/g/tenant/lincoln/#",
+        "$SYS/#",
+        "#",
+    ]
     seeds = {
         "token": [TOKEN, json.dumps(claims), keys],
         "topic": topics,
