@@ -25,6 +25,7 @@ COMMANDS = {
     "up": "Start everything on this machine: broker, service, tempo worker.",
     "doctor": "Check this installation and say how to mend it.",
     "tenants": "Schools (or whoever shares this machine): create, list.",
+    "teachers": "Teachers and their sign-in links: add, list, revoke.",
     "rooms": "Rooms: create, list, show, start, stop, set-tempo, close.",
     "devices": "Credentials for instruments: enroll, revoke.",
     "tokens": "Mint tokens, for the machine's owner.",

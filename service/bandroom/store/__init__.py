@@ -2,7 +2,7 @@
 
 from bandroom.store.database import Store
 from bandroom.store.errors import Conflict, InUse, NewerDatabase, StoreError, Unavailable
-from bandroom.store.rows import DeviceRow, MemberRow, Revocation, RoomRow, RoomState, TempoRow, TenantRow
+from bandroom.store.rows import DeviceRow, MemberRow, Revocation, RoomRow, RoomState, TeacherRow, TempoRow, TenantRow
 from bandroom.store.tenant import TenantStore
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "RoomState",
     "Store",
     "StoreError",
+    "TeacherRow",
     "TempoRow",
     "TenantRow",
     "TenantStore",

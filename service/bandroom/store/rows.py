@@ -84,6 +84,18 @@ class DeviceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TeacherRow:
+    """A teacher who may sign in. ``key_hash`` None: revoked."""
+
+    tenant: TenantId
+    sub: Subject
+    name: str
+    key_hash: str | None
+    added_at: int
+    revoked_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Revocation:
     """Tokens refused until ``until``: a subject's (``what`` 'sub') issued at or before ``iat_max``, or one by jti."""
 

@@ -6,7 +6,7 @@ import sqlite3
 
 from bandroom.store.connection import Connection
 from bandroom.store.errors import Conflict
-from bandroom.store.rows import DeviceRow, MemberRow, Revocation, RoomRow, RoomState
+from bandroom.store.rows import DeviceRow, MemberRow, Revocation, RoomRow, RoomState, TeacherRow
 from bandroom.wire.ids import JoinCode, RoomId, Subject, TenantId
 
 
@@ -59,6 +59,18 @@ def _device_of(row: sqlite3.Row) -> DeviceRow:
     )
 
 
+def _teacher_of(row: sqlite3.Row) -> TeacherRow:
+    return TeacherRow(
+        TenantId(row["tenant"]),
+        Subject(row["sub"]),
+        row["name"],
+        row["key_hash"],
+        row["added_at"],
+        row["revoked_at"],
+    )
+
+
+_TEACHERS = "SELECT * FROM teachers WHERE tenant = ?"
 _DEVICES = "SELECT d.*, a.room FROM devices d LEFT JOIN assignments a USING (tenant, sub) WHERE d.tenant = ?"
 
 
@@ -163,6 +175,11 @@ class TenantStore:
         sql = "SELECT 1 FROM members WHERE tenant = ? AND room = ? AND name = ? AND kicked_at IS NULL"
         return self._c.one(sql, (self.tenant, room, name)) is None
 
+    def forget_members(self, room: RoomId) -> int:
+        """Delete all that is known of a room's pupils, their mutes included; returns how many there were."""
+        self._c.write("DELETE FROM mutes WHERE tenant = ? AND room = ?", (self.tenant, room))
+        return self._c.write("DELETE FROM members WHERE tenant = ? AND room = ?", (self.tenant, room))
+
     def put_member(self, member: MemberRow) -> None:
         """Insert or overwrite a member. Raises ``Conflict`` for a name that is taken."""
         if member.tenant != self.tenant:
@@ -231,6 +248,30 @@ class TenantStore:
             self._c.write("DELETE FROM assignments WHERE tenant = ? AND sub = ?", (self.tenant, sub))
         else:
             self._c.write("INSERT OR REPLACE INTO assignments VALUES (?, ?, ?)", (self.tenant, sub, room))
+
+    # -- teachers
+
+    def teachers(self) -> list[TeacherRow]:
+        """All teachers who were given a link, the revoked ones included."""
+        return [_teacher_of(row) for row in self._c.rows(f"{_TEACHERS} ORDER BY sub", (self.tenant,))]
+
+    def teacher(self, sub: Subject) -> TeacherRow | None:
+        """One teacher, or None."""
+        row = self._c.one(f"{_TEACHERS} AND sub = ?", (self.tenant, sub))
+        return None if row is None else _teacher_of(row)
+
+    def teacher_by_key(self, key_hash: str) -> TeacherRow | None:
+        """The teacher whose link has the key of this hash, or None."""
+        row = self._c.one(f"{_TEACHERS} AND key_hash = ?", (self.tenant, key_hash))
+        return None if row is None else _teacher_of(row)
+
+    def put_teacher(self, teacher: TeacherRow) -> None:
+        """Insert or overwrite a teacher."""
+        self._c.write(
+            "INSERT OR REPLACE INTO teachers (tenant, sub, name, key_hash, added_at, revoked_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (self.tenant, teacher.sub, teacher.name, teacher.key_hash, teacher.added_at, teacher.revoked_at),
+        )
 
     # -- revocations, replies, settings
 

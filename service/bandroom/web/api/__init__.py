@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from bandroom.web.api import devices, health, joining, rooms, tenants, tokens
+from bandroom.web.api import devices, health, joining, rooms, teachers, tenants, tokens
 
 router = APIRouter()
-for part in (joining, tenants, rooms, devices, tokens, health):
+for part in (joining, tenants, teachers, rooms, devices, tokens, health):
     router.include_router(part.router)
