@@ -97,6 +97,8 @@ def _greeting(plan: Plan, seconds: float) -> str:
         f"  {command} rooms create --tenant my-school --start",
         "Stop: Ctrl-C here.",
     ]
+    if os.geteuid() == 0:
+        lines.insert(0, "Running as root: fine for trying it out; a server that stays deserves a user of its own.")
     return "\n".join(lines)
 
 
