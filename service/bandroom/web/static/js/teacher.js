@@ -51,8 +51,13 @@ export class TeacherPage {
 
   start() {
     this.#bind();
-    const given = new URLSearchParams(location.hash.slice(1)).get("token");
-    if (given) history.replaceState(null, "", location.pathname);
+    const hash = new URLSearchParams(location.hash.slice(1));
+    const given = hash.get("token");
+    if (location.hash) history.replaceState(null, "", location.pathname);
+    if (hash.get("k")) {
+      this.#signIn(hash.get("t") ?? "", hash.get("k"));
+      return;
+    }
     let kept = null;
     try {
       kept = sessionStorage.getItem(STORE);
@@ -60,6 +65,12 @@ export class TeacherPage {
       // Storage may be forbidden: the token then has to be given again after a reload.
     }
     this.#take(given ?? kept ?? "");
+  }
+
+  /** A sign-in link's key becomes a token. */
+  async #signIn(tenant, key) {
+    const answer = await this.#ask("POST", "/api/sign-in", { tenant, key });
+    this.#take(answer?.token ?? "");
   }
 
   #take(token) {
