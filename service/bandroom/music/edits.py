@@ -8,33 +8,33 @@ drops what was pending after it, since the position never gets there.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil
-from typing import Final, Literal
+from typing import Final
 
 from bandroom.music import _rebuild
+from bandroom.music._place import At, EditError, bar_line, check_bpm, next_number, only_soon, place
 from bandroom.music.meter import Meter
 from bandroom.music.segment import Ramp, Segment
 from bandroom.music.tap import tap_bpm
-from bandroom.music.tempo_map import Beat, MeterChange, TempoMap
+from bandroom.music.tempo_map import MeterChange, TempoMap
 from bandroom.music.units import LEAD_US, MAX_BPM, MIN_BPM, bpm_from_uq, uq_from_bpm
 
-At = Literal["bar", "beat", "now"] | int
+__all__ = [
+    "At",
+    "Edit",
+    "EditError",
+    "cancel",
+    "continue_",
+    "set_meter",
+    "set_tempo",
+    "start",
+    "stop",
+    "tap",
+]
 
 MAX_PENDING: Final = 16
 """Segments, and as many meter changes, that may lie in the future."""
-MAX_AHEAD_US: Final = 24 * 3600 * 1_000_000
-"""How far ahead an edit may lie (µs)."""
 MAX_RAMP_BEATS: Final = 4096
 MAX_COUNT_IN_BARS: Final = 8
-
-
-class EditError(ValueError):
-    """An edit that cannot be made: `code` is one of the protocol's error codes, `text` says what to do instead."""
-
-    def __init__(self, code: Literal["bad_request", "too_late", "conflict", "not_found", "limit"], text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def start(m: TempoMap, rev: int, now_us: int, at: At = "bar", *, count_in: int =
     With a pick-up, the beats missing before it are counted in too. The room must stand still (a start or
     continue that is still pending is replaced); the first beat sounds 150 ms from now.
     """
-    _only_soon(at, "start")
+    only_soon(at, "start")
     if type(count_in) is not int or not 0 <= count_in <= MAX_COUNT_IN_BARS:
         raise EditError("bad_request", f"count_in is {count_in!r}: give bars from 0 to {MAX_COUNT_IN_BARS}")
     still = m.segment_at(now_us)
@@ -83,27 +83,27 @@ def continue_(m: TempoMap, rev: int, now_us: int, at: At = "bar") -> Edit:
 
     Takes back a stop that is not due yet. Changes nothing while the room plays or is about to.
     """
-    _only_soon(at, "continue")
+    only_soon(at, "continue")
     last = m.seg[-1]
     if last.uq:
         return _unchanged(m, now_us)
     t = max(now_us + LEAD_US, last.t)
     going = Segment(last.k, t, last.tempo_uq)
     seg = [*m.seg[:-1], going] if t == last.t else [*m.seg, going]
-    return _done(m, rev, now_us, seg, list(m.met), _next_number(m, last.k), t)
+    return _done(m, rev, now_us, seg, list(m.met), next_number(m, last.k), t)
 
 
 def stop(m: TempoMap, rev: int, now_us: int, at: At = "beat") -> Edit:
     """Stand still from a boundary on; the beat there does not sound, `continue_` would go on with it."""
     if not m.seg[-1].uq and m.next_beat(now_us + LEAD_US) is None:
         return _unchanged(m, now_us)
-    place = _place(m, now_us, at)
-    if place is None:
+    where = place(m, now_us, at)
+    if where is None:
         return _unchanged(m, now_us)
-    k, t = place
+    k, t = where
     seg = [s for s in m.seg if s.k < k or s.t < t]
     seg.append(Segment(k, t, 0, round(_tempo_before(m, k))))
-    return _done(m, rev, now_us, seg, list(m.met), _next_number(m, k), t)
+    return _done(m, rev, now_us, seg, list(m.met), next_number(m, k), t)
 
 
 def set_tempo(
@@ -121,13 +121,13 @@ def set_tempo(
     With `ramp`, get there over `over` counted beats, bpm linear in "time" or in "beats". If the room stands
     still, or stops before the boundary, it will go on at that tempo.
     """
-    _check_bpm(bpm)
+    check_bpm(bpm)
     if (ramp is None) != (over is None):
         raise EditError("bad_request", "a ramp needs both: ramp ('time' or 'beats') and over (counted beats)")
-    place = _place(m, now_us, at)
-    if place is None:
+    where = place(m, now_us, at)
+    if where is None:
         return _set_resting_tempo(m, rev, now_us, uq_from_bpm(bpm, m.meter_at(m.seg[-1].k).meter.q))
-    k, t = place
+    k, t = where
     q = m.meter_at(k).meter.q
     uq = uq_from_bpm(bpm, q)
     before = round(_tempo_before(m, k))
@@ -139,7 +139,7 @@ def set_tempo(
             raise EditError("bad_request", f"over is {over!r}: give counted beats, at most {MAX_RAMP_BEATS}")
         if before != uq:
             new = Segment(k, t, before, uq, round(over * q), ramp)
-    return _done(m, rev, now_us, _rebuild.with_segment(m.seg, new), list(m.met), _next_number(m, k), t)
+    return _done(m, rev, now_us, _rebuild.with_segment(m.seg, new), list(m.met), next_number(m, k), t)
 
 
 def tap(m: TempoMap, rev: int, now_us: int, times_us: Sequence[int], at: At = "beat") -> Edit:
@@ -158,14 +158,14 @@ def set_meter(m: TempoMap, rev: int, now_us: int, meter: Meter, at: At = "bar", 
     bar line. A room that stands still within a bar changes at the end of that bar.
     """
     if bpm is not None:
-        _check_bpm(bpm)
-    place = _bar_line(m, now_us, at)
-    k, t = place if place else (_rebuild.bar_line_from(m, m.seg[-1].k), max(now_us, m.seg[-1].t))
+        check_bpm(bpm)
+    where = bar_line(m, now_us, at)
+    k, t = where or (_rebuild.bar_line_from(m, m.seg[-1].k), max(now_us, m.seg[-1].t))
     met, moved = _rebuild.with_meter(m, k, meter)
     seg = [replace(s, k=moved(s.k)) for s in m.seg]
     if bpm is not None:
         uq = uq_from_bpm(bpm, meter.q)
-        if place is None:
+        if where is None:
             seg[-1] = replace(seg[-1], uq1=uq)
         else:
             seg = _rebuild.with_segment(seg, Segment(k, t, uq))
@@ -188,7 +188,7 @@ def cancel(m: TempoMap, rev: int, now_us: int, n: int | None = None) -> Edit:
         if not gone:
             return _unchanged(m, now_us)
         t, k = min(gone)
-        return _done(m, rev, now_us, seg, met, _next_number(m, k), t)
+        return _done(m, rev, now_us, seg, met, next_number(m, k), t)
     k = m.beat_ticks(n)
     later = [s for s in m.seg[1:] if s.k == k and s.t > now_us]
     change = next((c for c in m.met[1:] if c.k == k), None)
@@ -208,82 +208,7 @@ def cancel(m: TempoMap, rev: int, now_us: int, n: int | None = None) -> Edit:
     return _done(m, rev, now_us, seg, met, n, due if due is not None else now_us)
 
 
-# -- where an edit takes effect
-
-
-def _place(m: TempoMap, now_us: int, at: At) -> tuple[int, int] | None:
-    """Position and time of the boundary; None where the room stands still by then, and for good."""
-    earliest = now_us + LEAD_US
-    if isinstance(at, bool) or not (isinstance(at, int) or at in ("bar", "beat", "now")):
-        raise EditError("bad_request", f"at is {at!r}: give 'bar', 'beat', 'now' or a beat number")
-    beat: Beat | None
-    if isinstance(at, int):
-        beat = _numbered(m, now_us, at)
-        if beat is None:
-            return None
-    elif at == "now" and m.running_at(earliest):
-        # Segments begin on whole ticks, so that is the next tick: at most 3 ms later.
-        k = ceil(m.position_at(earliest))
-        due = m.time_at(k)
-        return None if due is None else (k, due)
-    else:
-        beat = m.next_beat(earliest - 1)
-        while at == "bar" and beat is not None and beat.pos != 1:
-            beat = m.beat(beat.n + 1)
-    if beat is None:
-        return None
-    if beat.t - now_us > MAX_AHEAD_US:
-        raise EditError("bad_request", f"beat {beat.n} is more than a day ahead")
-    return m.beat_ticks(beat.n), beat.t
-
-
-def _numbered(m: TempoMap, now_us: int, n: int) -> Beat | None:
-    if not -1_000_000_000 < n < 1_000_000_000:
-        raise EditError("bad_request", "the beat number is out of range")
-    last = m.seg[-1]
-    beat = m.beat(n)
-    if beat is None:
-        if not last.uq and m.beat_ticks(n) >= last.k:
-            if n == _next_number(m, last.k):
-                return None
-            raise EditError("conflict", f"the room stands still before beat {n}: it never gets there as it is now")
-        raise EditError("too_late", f"beat {n} is over")
-    if beat.t <= now_us:
-        raise EditError("too_late", f"beat {n} is over")
-    return beat if beat.t >= now_us + LEAD_US else m.next_beat(now_us + LEAD_US - 1)
-
-
-def _bar_line(m: TempoMap, now_us: int, at: At) -> tuple[int, int] | None:
-    """As `_place`, at a bar line; none before bar 1, whose place the count-in has promised."""
-    place = _place(m, now_us, at if isinstance(at, int) else "beat")
-    if isinstance(at, int):
-        given = m.beat(at)
-        if given is None:
-            at_line = m.beat_ticks(at) == _rebuild.bar_line_from(m, m.beat_ticks(at))
-        else:
-            at_line = given.pos == 1 and given.bar >= 1
-        if not at_line:
-            raise EditError("bad_request", f"beat {at} is not at a bar line of the song, where a meter may change")
-    beat = m.beat(m.beat_number(place[0])) if place else None
-    while beat is not None and (beat.pos != 1 or beat.bar < 1):
-        beat = m.beat(beat.n + 1)
-    return None if beat is None else (m.beat_ticks(beat.n), beat.t)
-
-
-def _next_number(m: TempoMap, k: int) -> int:
-    """Number of the first beat at or after position `k`."""
-    n = m.beat_number(k)
-    return n if m.beat_ticks(n) == k else n + 1
-
-
-def _only_soon(at: At, what: str) -> None:
-    if at not in ("bar", "beat", "now"):
-        raise EditError("bad_request", f"at is {at!r}: {what} takes no beat number, it happens as soon as it can")
-
-
-def _check_bpm(bpm: float) -> None:
-    if isinstance(bpm, bool) or not MIN_BPM <= bpm <= MAX_BPM:
-        raise EditError("bad_request", f"bpm is {bpm!r}: give counted beats a minute from {MIN_BPM:g} to {MAX_BPM:g}")
+# -- putting the new map together
 
 
 def _tempo_before(m: TempoMap, k: int) -> float:
@@ -295,19 +220,16 @@ def _tempo_before(m: TempoMap, k: int) -> float:
     return before.uq_at(k - before.k)
 
 
-# -- putting the new map together
-
-
 def _set_resting_tempo(m: TempoMap, rev: int, now_us: int, uq: int) -> Edit:
     last = m.seg[-1]
     return _done(
-        m, rev, now_us, [*m.seg[:-1], replace(last, uq1=uq)], list(m.met), _next_number(m, last.k), max(now_us, last.t)
+        m, rev, now_us, [*m.seg[:-1], replace(last, uq1=uq)], list(m.met), next_number(m, last.k), max(now_us, last.t)
     )
 
 
 def _unchanged(m: TempoMap, now_us: int) -> Edit:
     beat = m.next_beat(now_us)
-    return Edit(m, beat.n if beat else _next_number(m, m.seg[-1].k), beat.t if beat else now_us)
+    return Edit(m, beat.n if beat else next_number(m, m.seg[-1].k), beat.t if beat else now_us)
 
 
 def _done(m: TempoMap, rev: int, now_us: int, seg: list[Segment], met: list[MeterChange], n: int, t: int) -> Edit:
