@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -128,3 +130,23 @@ async def test_two_tabs_of_one_browser_live_side_by_side(browser: Any, stack: An
             what="the person to be said lost, and here after all",
         )
         assert await page.evaluate("window.states") == []
+
+
+async def test_a_dead_connection_is_found_when_the_page_is_shown_again(
+    browser: Any, start_stack: Any, home: Any, room_of: Any
+) -> None:
+    """A connection that is there by name only, as after a tablet's sleep, is given up within seconds of the page being
+    shown, because no ping comes back; and the page is in again as soon as the other side answers."""
+    stack = start_stack(home)
+    room = room_of(stack)
+    page = await browser.page()
+    await browser.enter(page, room.join_url)
+    await page.evaluate(browser.KEEP_STATES)
+    broker = stack.pid_of("broker")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await browser.until(page, "window.states.at(-1) === 'Reconnecting…'", timeout_s=10)
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    await browser.until(page, "window.states.at(-1) === 'Connected'", timeout_s=30)

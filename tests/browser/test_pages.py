@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,33 @@ def test_colours_can_be_told_apart(scheme: int) -> None:
     for text, ground, least in PAIRS:
         high, low = sorted((luminance(colours[text]), luminance(colours[ground])), reverse=True)
         assert (high + 0.05) / (low + 0.05) >= least, (text, ground)
+
+
+def test_every_module_is_named_for_loading_ahead() -> None:
+    """The document names all modules of the join page, so that they load side by side and not one after another."""
+    page = (STATIC / "index.html").read_text()
+    named = set(re.findall(r'<link rel="modulepreload" href="static/([^"]+)">', page))
+    needed: set[str] = set()
+    todo = {"js/app.js"}
+    while todo:
+        module = todo.pop()
+        needed.add(module)
+        text = (STATIC / module).read_text() if module.startswith("js/") else ""
+        for wanted in re.findall(r'^import [^;]*?"(\.[^"]+)"', text, re.MULTILINE):
+            name = posixpath.normpath(posixpath.join(posixpath.dirname(module), wanted))
+            if name not in needed:
+                todo.add(name)
+    assert named == needed
+
+
+def test_files_travel_compressed(stack: Any) -> None:
+    """The MQTT client, the largest file, travels at a third of its size, and not at all where it is known."""
+    url = stack.url + "/static/vendor/mqtt.esm.js"
+    plain = httpx.get(url, headers={"Accept-Encoding": "identity"})
+    packed = httpx.get(url, headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert int(packed.headers["Content-Length"]) < len(plain.content) / 3
+    assert packed.content == plain.content
+    assert packed.headers["Content-Type"] == plain.headers["Content-Type"]
+    again = httpx.get(url, headers={"Accept-Encoding": "gzip", "If-None-Match": packed.headers["ETag"]})
+    assert again.status_code == 304

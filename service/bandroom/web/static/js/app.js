@@ -8,6 +8,8 @@ import { isId } from "./topics.js";
 import { notice, setText, show } from "./view.js";
 import { words } from "./words.js";
 
+document.documentElement.dataset.started = "";
+
 const $ = (id) => document.getElementById(id);
 const page = new RoomPage();
 
@@ -27,7 +29,6 @@ function showForm() {
   show("code-field", !link);
   $("tenant").value = link?.tenant ?? settings.get("tenant");
   $("code").value = link?.code ?? settings.get("code");
-  $("nickname").value = settings.get("nickname");
   setText("join-title", link ? `Join ${link.code}` : "Join the band");
   setText("join-lead", link
     ? `At ${link.tenant}. One beat for the whole class: play along.`
@@ -68,7 +69,6 @@ async function join() {
     const session = await Session.join({ tenant, code, nickname, key: link?.key ?? "" });
     settings.set("tenant", tenant);
     settings.set("code", code);
-    settings.set("nickname", nickname);
     page.enter(session);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;

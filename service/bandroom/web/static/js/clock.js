@@ -14,6 +14,10 @@ const LATER_MS = 20_000;
 const KNOWN_AFTER_MS = 90_000;
 const ZEROS = "0".repeat(16);
 const STEER_MS = 500;
+/** ms in which a burst must have brought one reply. */
+const ANSWER_MS = 3_000;
+/** Bursts in a row without one from which on the connection counts as dead. */
+const SILENT_BURSTS = 2;
 
 const localUs = () => performance.now() * 1000;
 
@@ -22,7 +26,7 @@ const SLEPT_MS = 5_000;
 
 /**
  * Events: `synced` (for the first time, or anew after a jump), `jump` (the offset moved by more than can be
- * slewed; whoever plays should come in again at the next bar).
+ * slewed; whoever plays should come in again at the next bar), `silent` (nothing comes back any more).
  */
 export class RoomClock extends EventTarget {
   /** `filter()` makes a filter: add(t1, t2, t3, t4), offsetAt(t), boundAt(t), synced. `send(text)`: false if offline. */
@@ -46,6 +50,8 @@ export class RoomClock extends EventTarget {
   #settledAt = null;
   #wall = 0;
   #running = false;
+  #heardAt = 0;
+  #silent = 0;
 
   get synced() {
     return this.#offset.set;
@@ -60,6 +66,7 @@ export class RoomClock extends EventTarget {
   start() {
     this.stop();
     this.#running = true;
+    this.#silent = 0;
     this.#startedAt = this.now();
     this.#nonce = Array.from({ length: 8 }, () => Math.floor(this.random() * 36).toString(36)).join("");
     this.#wall = Date.now() - this.now() / 1000;
@@ -96,6 +103,23 @@ export class RoomClock extends EventTarget {
     for (let i = 0; i < BURST; i++) this.#after(i * BURST_GAP_MS, () => this.#ping());
   }
 
+  /** After a sleep: ask, and tell soon if nothing comes back. */
+  probe() {
+    if (!this.#running) return;
+    this.#silent = SILENT_BURSTS - 1;
+    this.burst();
+    this.#listen();
+  }
+
+  #listen() {
+    const asked = this.now();
+    this.#after(ANSWER_MS, () => {
+      if (this.#heardAt >= asked) return;
+      this.#silent += 1;
+      if (this.#silent >= SILENT_BURSTS) this.dispatchEvent(new Event("silent"));
+    });
+  }
+
   /** A reply came in at local time `t4` µs. */
   reply(text, t4) {
     if (text.length !== 28 || text.slice(0, 8) !== this.#nonce) return;
@@ -104,6 +128,8 @@ export class RoomClock extends EventTarget {
     const t1 = this.#sent.get(sequence);
     if (t1 === undefined || !Number.isSafeInteger(server) || server <= 0) return;
     this.#sent.delete(sequence);
+    this.#heardAt = this.now();
+    this.#silent = 0;
     this.filter.add(t1, server, server, t4);
     this.replies += 1;
     this.#steer();
@@ -119,6 +145,7 @@ export class RoomClock extends EventTarget {
 
   #round() {
     this.burst();
+    this.#listen();
     const known = this.now() - this.#startedAt > KNOWN_AFTER_MS * 1000;
     this.#after(known ? LATER_MS : SOON_MS, () => this.#round());
   }

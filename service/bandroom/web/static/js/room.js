@@ -75,7 +75,7 @@ export class RoomPage extends EventTarget {
       url: here("/mqtt").replace(/^http/, "ws"),
     });
     this.client.addEventListener("state", (event) => this.#onState(event.detail));
-    this.client.addEventListener("online", () => this.#onOnline());
+    this.client.addEventListener("online", (event) => this.#onOnline(event.detail.denied));
     this.client.addEventListener("message", (event) => this.#onMessage(event.detail));
     this.client.start();
     this.metronome.start();
@@ -134,7 +134,12 @@ export class RoomPage extends EventTarget {
     }
   }
 
-  #onOnline() {
+  #onOnline(denied) {
+    // Let in, yet shown nothing: the room was closed while the connection was away.
+    if (denied.includes("tempo")) {
+      notice(words("closed"), "Leave", () => this.leave());
+      this.#takeMap(null);
+    }
     this.clock.start();
     this.metronome.start();
     // Retained members arrive now; only who comes later is news.
@@ -204,6 +209,7 @@ export class RoomPage extends EventTarget {
   #onInfo(message) {
     if (!Number.isSafeInteger(message?.rev) || message.rev < this.#infoRev || !Array.isArray(message.muted)) return;
     this.#infoRev = message.rev;
+    if (this.info?.state === "closed" && message.state !== "closed") notice(null);
     this.info = message;
     this.#titles();
     const muted = message.muted.includes(this.#session.sub) || (message.all_muted && this.#session.role === "student");
@@ -320,7 +326,12 @@ export class RoomPage extends EventTarget {
   }
 
   #bindPage() {
-    const hurry = () => { if (!document.hidden) this.client?.hurry(); };
+    this.clock.addEventListener("silent", () => this.client?.reset());
+    const hurry = () => {
+      if (document.hidden || !this.client) return;
+      this.client.hurry();
+      this.clock.probe();
+    };
     document.addEventListener("visibilitychange", () => {
       // Before the timers slow down, clicks are put down further ahead.
       this.metronome.look();

@@ -23,6 +23,9 @@ export function backoffMs(failures, random = Math.random) {
   return Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.max(0, failures - 1)) * (0.5 + random());
 }
 
+/** The leaf of a room filter of ours. */
+const parseFilterLeaf = (name) => name.split("/")[4];
+
 /** Whether the service itself is away or busy, so that its answer says nothing of the token. */
 const passes = (error) => error.status === 0 || error.status >= 500 || error.status === 429;
 
@@ -38,7 +41,8 @@ export function filtersFor(role, { tenant, room, sub }) {
 }
 
 /**
- * Events: `state` {state, why}, `message` {leaf, subject, payload (bytes), at (ms, performance.now)}, `online`.
+ * Events: `state` {state, why}, `message` {leaf, subject, payload (bytes), at (ms, performance.now)}, `online`
+ * {denied: [leaf]}.
  * States: connecting, online, reconnecting, blocked (the network lets no WebSocket through), ended (with `why`).
  */
 export class RoomClient extends EventTarget {
@@ -112,6 +116,11 @@ export class RoomClient extends EventTarget {
     this.#mqtt.subscribe(filter(leaf, { tenant, room }), { qos: publishOptions(leaf).qos });
   }
 
+  /** Drop the connection, which is there by name only, and make a new one. */
+  reset() {
+    if (this.state === "online") this.#mqtt?.end(true);
+  }
+
   /** Say again that I am here: another page of mine has gone and said so for both. */
   announce() {
     const mqtt = this.#mqtt;
@@ -158,9 +167,10 @@ export class RoomClient extends EventTarget {
       this.#everOpened = true;
       mqtt.subscribe(
         Object.fromEntries(filtersFor(role || "student", { tenant, room, sub }).map((f) => [f.name, { qos: f.qos }])),
-        (error, granted) => {
-          if (this.#stopped || (error && !granted)) return;
-          const denied = (granted ?? []).filter((g) => g.qos >= 128);
+        (_error, asked, answer) => {
+          // Without an answer the connection went meanwhile, which "close" deals with.
+          if (this.#stopped || !answer) return;
+          const denied = asked.filter((_, i) => answer.granted[i] >= 128).map((each) => parseFilterLeaf(each.topic));
           mqtt.publish(presence, `ready ${digit}`, publishOptions("presence"));
           settled = true;
           if (replacing) {
@@ -172,7 +182,7 @@ export class RoomClient extends EventTarget {
           this.#refusals = 0;
           this.#planRenewal();
           this.#setState("online");
-          this.dispatchEvent(new CustomEvent("online", { detail: { denied: denied.map((g) => g.topic) } }));
+          this.dispatchEvent(new CustomEvent("online", { detail: { denied } }));
         },
       );
     });

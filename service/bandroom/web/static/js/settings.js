@@ -1,7 +1,8 @@
-// What this device remembers: settings and the last room's code; no token, no name of anybody else.
+// What this device remembers: settings and the last room's code; no token and no name, as the
+// next pupil may sit at the same device.
 
 const DEFAULTS = Object.freeze({
-  calm: null, hearOthers: false, kit: "drums", volume: 80, latencyMs: 0, tenant: "", code: "", nickname: "",
+  calm: null, hearOthers: false, kit: "drums", volume: 80, latencyMs: 0, tenant: "", code: "",
 });
 const STORE = "bandroom.settings";
 

@@ -32,7 +32,6 @@ const TEXTS = {
   ended: { title: "Please join again", text: "The room is closed, or its code has changed. Ask your teacher for the code on the board." },
   dropped: { title: "Too many notes at once", text: "Some of your notes did not reach the others. Play a little less, and they will." },
   no_sound: { title: "No sound here", text: "This browser lets the page make no sound. The beat can still be seen; another browser may help." },
-  old_browser: { title: "This browser is too old", text: "Please update it, or use a current Chrome, Edge, Firefox or Safari." },
 };
 
 /** {title, text, field?} for a kind of trouble; an unknown kind shows the service's own words. */
