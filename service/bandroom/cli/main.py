@@ -29,6 +29,8 @@ COMMANDS = {
     "rooms": "Rooms: create, list, show, start, stop, set-tempo, close.",
     "devices": "Credentials for instruments: enroll, revoke.",
     "tokens": "Mint tokens, for the machine's owner.",
+    "backup": "Write database and keys to one file, while everything runs.",
+    "restore": "Put a backup in the place of what is there.",
     "listen": "Hear a room: beats, notes and who is in.",
     "play": "Play in a room from this terminal.",
     "demo": "Eight instruments with wrong clocks play a round in time.",

@@ -49,7 +49,7 @@ class Store:
                 connection.close()
                 raise translate(error) from error
             return cls(connection, None)
-        lock = _take_lock(path)
+        lock = take_writer_lock(path)
         try:
             connection = Connection(path)
             try:
@@ -142,7 +142,7 @@ class Store:
             self._c.write("UPDATE migrations SET applied_at = applied_at WHERE n = 1")
 
 
-def _take_lock(path: Path) -> int:
+def take_writer_lock(path: Path) -> int:
     """The lock that makes its holder the one writer; it ends with the process, however that dies."""
     try:
         handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
