@@ -11,7 +11,7 @@ import pytest
 from bandroom.testing import wait_until_async
 from bandroom.web.tunnel import Connack, origin_allowed
 from bandroom.web.tunnel_limits import Doorkeeper, Limits, Refusal, address_key
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
@@ -333,3 +333,40 @@ def test_connack_is_read_however_it_is_cut(packet: bytes, verdict: int) -> None:
     reader = Connack()
     seen = [reader.feed(bytes([byte])) for byte in packet]
     assert seen[-1] == verdict
+
+
+async def test_nothing_but_the_broker_is_reached(door_to: Any, scripted_broker: Any) -> None:
+    """Whatever a client puts into path, query or headers, its bytes go to the broker and nowhere else. (Attack 67.)"""
+    elsewhere: list[bytes] = []
+
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        elsewhere.append(await reader.read(1000))
+
+    async with scripted_broker(accept_and_hold) as broker, scripted_broker(other) as victim, door_to(broker) as door:
+        target = f"{victim[0]}:{victim[1]}"
+        headers = {"X-Forwarded-Host": target, "Forwarded": f"host={target}", "X-Broker": target}
+        for query in ("", f"?host={victim[0]}&port={victim[1]}", f"?url=mqtt://{target}", "?//" + target):
+            async with connect(door.url + query, subprotocols=MQTT, additional_headers=headers, proxy=None) as ws:
+                await ws.send(CONNECT)
+                assert await ws.recv() == ACCEPTED
+        for path in (f"/{target}", "/..", "/%2e%2e/mqtt"):
+            with pytest.raises(InvalidStatus):
+                await connect(door.url + path, subprotocols=MQTT, proxy=None)
+    assert elsewhere == []
+
+
+async def test_behind_a_proxy_the_real_address_counts(door_to: Any, scripted_broker: Any) -> None:
+    """A proxy on this machine names the address that it speaks for; limits are kept by that one."""
+    limits = Limits(per_address=1)
+    async with scripted_broker(accept_and_hold) as broker, door_to(broker, limits) as door:
+
+        async def come_from(address: str) -> ClientConnection:
+            headers = {"X-Forwarded-For": address}
+            return await connect(door.url, subprotocols=MQTT, additional_headers=headers, proxy=None)
+
+        first, second = await come_from("203.0.113.1"), await come_from("203.0.113.2")
+        with pytest.raises(InvalidStatus) as refused:
+            await come_from("203.0.113.1")
+        assert refused.value.response.status_code == 429
+        await first.close()
+        await second.close()

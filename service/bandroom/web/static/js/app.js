@@ -92,7 +92,10 @@ function start() {
     Session.forget();
     if (["put_out", "ended", "closed"].includes(why)) notice(words(why));
     else notice(null);
+    // The next pupil may sit at the same device.
+    $("nickname").value = "";
     showForm();
+    $("join-title").focus();
   });
 
   addEventListener("hashchange", () => { if (!page.client) showForm(); });
