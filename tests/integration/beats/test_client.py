@@ -1,8 +1,9 @@
 """The MQTT client against a real broker: it comes back by itself, and nothing that arrives can hurt it."""
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 import aiomqtt
 import pytest
@@ -15,6 +16,7 @@ from bandroom.mqtt import (
     NotConnected,
     Tcp,
     UnixSocket,
+    WebSocket,
     connect,
 )
 from bandroom.testing import wait_until_async
@@ -22,8 +24,7 @@ from bandroom.wire.ids import RoomId, Subject, TenantId
 from bandroom.wire.messages import Note, Presence, RoomInfo
 from bandroom.wire.topics import Filter, Leaf, Room, presence
 
-if TYPE_CHECKING:
-    from bench.broker import Broker
+from bench.broker import Broker, free_port, running
 
 LINCOLN = TenantId("lincoln")
 ROOM = Room(LINCOLN, RoomId("MUSIC-1234"))
@@ -37,7 +38,7 @@ def quick() -> Backoff:
     return Backoff(first_s=(0.01, 0.02), rng=Random(1))
 
 
-async def test_messages_travel_typed_over_tcp_and_unix_socket(bare_broker: "Broker") -> None:
+async def test_messages_travel_typed_over_tcp_and_unix_socket(bare_broker: Broker) -> None:
     """A message published on a topic arrives as the same model, from TCP to the Unix socket."""
     async with (
         connect(UnixSocket(bare_broker.socket_path), LISTENER, will=None) as ear,
@@ -52,7 +53,7 @@ async def test_messages_travel_typed_over_tcp_and_unix_socket(bare_broker: "Brok
     assert not got.retained
 
 
-async def test_retained_topics_and_clearing(bare_broker: "Broker") -> None:
+async def test_retained_topics_and_clearing(bare_broker: Broker) -> None:
     """A retained message waits for a late subscriber, and clearing it arrives as a message of None."""
     async with (
         connect(Tcp("127.0.0.1", bare_broker.port), LISTENER, will=None) as ear,
@@ -70,7 +71,7 @@ async def test_retained_topics_and_clearing(bare_broker: "Broker") -> None:
     assert second.message is None
 
 
-async def test_it_reconnects_and_renews_its_subscriptions(bare_broker: "Broker") -> None:
+async def test_it_reconnects_and_renews_its_subscriptions(bare_broker: Broker) -> None:
     """After kill -9 of the broker the client says so, comes back by itself, and hears its topics again."""
     async with connect(Tcp("127.0.0.1", bare_broker.port), LISTENER, will=None, backoff=quick()) as ear:
         await ear.subscribe(Filter.of(ROOM.note(ADA)))
@@ -87,7 +88,8 @@ async def test_it_reconnects_and_renews_its_subscriptions(bare_broker: "Broker")
             assert (await anext(ear.messages)).message == Note(on=61)
 
 
-async def test_undecodable_payloads_are_counted_not_raised(bare_broker: "Broker") -> None:
+@pytest.mark.rule("MSG-1")
+async def test_undecodable_payloads_are_counted_not_raised(bare_broker: Broker) -> None:
     """Random bytes, wrong types, deep JSON and topics that are none of ours: a count, and the next message arrives."""
     rubbish = [b"\xff\xfe", b"{", b'{"on":"x"}', b'{"on":NaN}', b'{"on":1e30}', b"[" * 7000, b"null", b"x" * 9000]
     async with (
@@ -106,7 +108,7 @@ async def test_undecodable_payloads_are_counted_not_raised(bare_broker: "Broker"
         assert ear.connected
 
 
-async def test_a_slow_reader_bounds_the_queue(bare_broker: "Broker") -> None:
+async def test_a_slow_reader_bounds_the_queue(bare_broker: Broker) -> None:
     """Of 50 messages that nobody reads, as many wait as the queue holds; the others are counted."""
     async with connect(Tcp("127.0.0.1", bare_broker.port), LISTENER, will=None, max_queued=10) as ear:
         await ear.subscribe(Filter.of(ROOM.note(ADA)))
@@ -117,7 +119,8 @@ async def test_a_slow_reader_bounds_the_queue(bare_broker: "Broker") -> None:
         assert (await anext(ear.messages)).message == Note(on=0)
 
 
-async def test_a_device_must_have_a_will_and_it_is_sent_only_on_a_loss(bare_broker: "Broker") -> None:
+@pytest.mark.rule("PRES-2")
+async def test_a_device_must_have_a_will_and_it_is_sent_only_on_a_loss(bare_broker: Broker) -> None:
     """Leaving the block sends no Will; a device without one cannot connect at all."""
     device = Credential.fixed("lincoln/d-drum/1", "lincoln_d-drum", "x")
     drum = Subject("d-drum")
@@ -153,7 +156,7 @@ async def test_connecting_to_nobody_says_why_and_can_be_cancelled() -> None:
         assert not connection.connected
 
 
-async def test_cancelling_while_the_broker_is_silent_is_quick(bare_broker: "Broker") -> None:
+async def test_cancelling_while_the_broker_is_silent_is_quick(bare_broker: Broker) -> None:
     """A broker that accepts and never answers does not hold a cancelled client for longer than a second."""
     bare_broker.pause()
     loop = asyncio.get_running_loop()
@@ -165,19 +168,15 @@ async def test_cancelling_while_the_broker_is_silent_is_quick(bare_broker: "Brok
     bare_broker.resume()
 
 
-async def test_a_refused_credential_is_offered_again(tmp_path: object) -> None:
+async def test_a_refused_credential_is_offered_again(tmp_path: Path) -> None:
     """A refused CONNACK means wait and try the same again; the password is asked anew each time."""
-    from pathlib import Path
-
-    from bench.broker import running
-
     asked: list[int] = []
 
     def password() -> str:
         asked.append(1)
         return "wrong"
 
-    with running(Path(str(tmp_path)) / "closed", "allow_anonymous false\n") as broker:
+    with running(tmp_path / "closed", "allow_anonymous false\n") as broker:
         who = Credential("lincoln/s-ada", "lincoln_s-ada", password)
         with pytest.raises(ConnectFailed) as caught:
             async with connect(Tcp("127.0.0.1", broker.port), who, will=None, backoff=quick(), give_up_after_s=0.5):
@@ -186,7 +185,41 @@ async def test_a_refused_credential_is_offered_again(tmp_path: object) -> None:
     assert len(asked) >= 3
 
 
-async def test_an_error_in_the_block_comes_out_as_it_is(bare_broker: "Broker") -> None:
+async def test_messages_travel_inside_a_websocket(tmp_path: Path) -> None:
+    """The same client speaks MQTT inside a WebSocket, as a browser does."""
+    port = free_port()
+    with running(tmp_path / "ws", f"allow_anonymous true\nlistener {port} 127.0.0.1\nprotocol websockets\n") as broker:
+        async with (
+            connect(Tcp("127.0.0.1", broker.port), PUPIL, will=None) as mouth,
+            connect(WebSocket(f"ws://127.0.0.1:{port}/mqtt"), LISTENER, will=None) as ear,
+        ):
+            await ear.subscribe(Filter.of(ROOM.note(ADA)))
+            await mouth.publish(ROOM.note(ADA), Note(on=60))
+            async with asyncio.timeout(5):
+                assert (await anext(ear.messages)).message == Note(on=60)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Tcp("", 1883), "host"),
+        (lambda: Tcp("a b", 1883), "host"),
+        (lambda: Tcp("localhost", 0), "port"),
+        (lambda: Tcp("localhost", 65536), "port"),
+        (lambda: UnixSocket(""), "path"),
+        (lambda: UnixSocket("/" + "x" * 107), "path"),
+        (lambda: WebSocket("http://localhost/mqtt"), "ws://"),
+        (lambda: WebSocket("ws:///mqtt"), "host"),
+        (lambda: WebSocket("ws://user:secret@localhost/mqtt"), "password"),
+    ],
+)
+def test_an_impossible_endpoint_is_refused(make: Callable[[], object], says: str) -> None:
+    """A wrong address is a ValueError when it is written down, not a failure when it is used."""
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+async def test_an_error_in_the_block_comes_out_as_it_is(bare_broker: Broker) -> None:
     """What the program raises inside the block is not wrapped in an ExceptionGroup."""
     with pytest.raises(ZeroDivisionError):
         async with connect(Tcp("127.0.0.1", bare_broker.port), LISTENER, will=None):

@@ -74,6 +74,7 @@ async def test_two_tenants_with_one_code_have_a_tempo_each(site: "Site") -> None
     assert {each.beat.d for each in of(heard, ("adams", ROOM))} == {300_000}
 
 
+@pytest.mark.rule("TEMPO-2")
 async def test_a_change_is_followed_from_the_message_and_from_the_record(site: "Site") -> None:
     """News comes by `tempo`; where that was missed, from the record; a lower revision changes nothing."""
     first = going(site, 300)
@@ -113,6 +114,7 @@ async def test_kill_9_keeps_numbers_and_grid(site: "Site") -> None:
     assert [beat.n for beat in after] == list(range(after[0].n, after[0].n + len(after)))
 
 
+@pytest.mark.rule("BEAT-2")
 async def test_a_worker_that_was_stopped_drops_and_does_not_replay(site: "Site") -> None:
     """SIGSTOP for three seconds: what fell due meanwhile is dropped and counted, then it is on the grid at once."""
     tempo_map = going(site)
@@ -187,6 +189,7 @@ async def test_rooms_are_shared_and_a_lost_share_is_served_again(site: "Site") -
         check(of(heard, key), tempo_map)
 
 
+@pytest.mark.rule("MSG-1")
 async def test_bad_maps_are_counted_and_hurt_nobody(site: "Site") -> None:
     """Rubbish on record or on `tempo`: a count; the other rooms and the worker go on."""
     import aiomqtt

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from bandroom.beats.engine import Engine, RoomKey, late_limit_us
 from bandroom.music.edits import EditError, continue_, set_meter, set_tempo, start, stop
 from bandroom.music.meter import Meter
@@ -67,6 +68,9 @@ def numbers(log: Log) -> list[int]:
     return [beat.n for _, _, _, beat in log.sent]
 
 
+@pytest.mark.rule("BEAT-1")
+@pytest.mark.rule("BEAT-2")
+@pytest.mark.rule("TEMPO-1")
 def test_every_beat_at_its_time_and_none_before() -> None:
     """Ten seconds at 120: twenty beats, numbered without gaps, each when the map says."""
     engine, log, clock = made()
@@ -88,6 +92,7 @@ def test_lateness_does_not_add_up() -> None:
     assert engine.counters.late == 0
 
 
+@pytest.mark.rule("BEAT-2")
 def test_a_pause_of_three_seconds_drops_instead_of_replaying() -> None:
     """Of the beats that fell due during a stop of three seconds, none comes late; each is counted; numbers go on."""
     engine, log, clock = made()
@@ -117,6 +122,7 @@ def test_a_sleep_of_a_day_costs_one_step() -> None:
     assert engine.counters.late + len(log.sent) == 24 * 3600 * 2
 
 
+@pytest.mark.rule("BEAT-2")
 def test_the_limit_of_lateness_is_the_contract_s() -> None:
     """A beat may be 100 ms late, at a fast tempo half its interval; one microsecond more and it is dropped."""
     for bpm, limit_us in ((120.0, 100_000), (400.0, 75_000), (20.0, 100_000)):
@@ -147,6 +153,7 @@ def test_a_stopped_room_costs_nothing() -> None:
     assert log.sent[-1][3].d == 0 or stopped.next_beat(log.sent[-1][3].t) is None
 
 
+@pytest.mark.rule("TEMPO-2")
 def test_the_highest_revision_wins_in_any_order() -> None:
     """An older or equal map that arrives later changes nothing and is counted."""
     engine, _, _ = made()
@@ -170,6 +177,8 @@ def test_a_room_heard_of_late_begins_with_the_next_beat() -> None:
     assert engine.counters.late == 0
 
 
+@pytest.mark.rule("BEAT-1")
+@pytest.mark.rule("TEMPO-4")
 def test_continue_goes_on_where_it_stopped_and_start_goes_back() -> None:
     """After stop and continue the numbers go on; only a start begins again, though the number is one already sent."""
     engine, log, clock = made()
