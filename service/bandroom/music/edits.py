@@ -184,7 +184,7 @@ def cancel(m: TempoMap, rev: int, now_us: int, n: int | None = None) -> Edit:
         here = m.position_at(horizon)
         met = [m.met[0], *(c for c in m.met[1:] if c.k <= here)]
         gone = [(s.t, s.k) for s in m.seg if s not in seg]
-        gone += [(max(m.time_at(c.k) or now_us, now_us), c.k) for c in m.met if c not in met]
+        gone += [(_time_or_rest(m, c.k, now_us), c.k) for c in m.met if c not in met]
         if not gone:
             return _unchanged(m, now_us)
         t, k = min(gone)
@@ -205,10 +205,16 @@ def cancel(m: TempoMap, rev: int, now_us: int, n: int | None = None) -> Edit:
         if seg and not seg[-1].uq and (s.k != seg[-1].k or not s.uq) and s.t > now_us:
             break  # nothing sets the position moving any more
         seg.append(replace(s, k=moved(s.k)))
-    return _done(m, rev, now_us, seg, met, n, due if due is not None else now_us)
+    return _done(m, rev, now_us, seg, met, n, _time_or_rest(m, k, now_us) if due is None else due)
 
 
 # -- putting the new map together
+
+
+def _time_or_rest(m: TempoMap, k: int, now_us: int) -> int:
+    """When position `k` is reached, or when the room comes to rest for good before or at it; not before now."""
+    t = m.time_at(k)
+    return max(now_us, m.seg[-1].t if t is None else t)
 
 
 def _tempo_before(m: TempoMap, k: int) -> float:

@@ -130,6 +130,15 @@ def test_position_of_the_time_of_a_position_is_itself(first, history, ticks):
 
 @settings(deadline=None, max_examples=150)
 @given(firsts, histories)
+@example(
+    first=(20.0, "4/4"),
+    history=[
+        (0, ("start", 0, 0)),
+        (150_000, ("stop", "bar")),
+        (0, ("set_meter", "3/4", "bar", None)),
+        (0, ("cancel", None)),
+    ],
+)
 @example(first=(120.0, "4/4"), history=[(0, ("start", 1, 0)), (0, ("set_meter", "6/8", 0, None))])
 def test_an_edit_leaves_alone_what_comes_before_it(first, history):
     """Before the moment that an edit names, every beat stays: number, bar, place and time, to the microsecond."""
