@@ -134,6 +134,11 @@ class Roster:
             if entry.shown is not None:
                 yield Publish(Room(tenant, entry.shown[0]).member(sub), entry.shown[1])
 
+    @property
+    def size(self) -> int:
+        """How many subjects are known, those in no room included."""
+        return len(self._entries)
+
     def present(self, tenant: TenantId, room: RoomId) -> list[Present]:
         """Who is shown in a room, in order of coming."""
         found = [

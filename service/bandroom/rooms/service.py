@@ -23,12 +23,13 @@ from bandroom.rooms import upkeep
 from bandroom.rooms.commands import Commands
 from bandroom.rooms.control import Actor, Control, Limits, Refused, Teacher, name_of
 from bandroom.rooms.effects import Effect, Publish, TellGate
+from bandroom.rooms.figures import Figures
 from bandroom.rooms.gate_log import GateLog, GateLogFailed, has_read
 from bandroom.rooms.outbox import Outbox
 from bandroom.store import Store, StoreError
 from bandroom.wire.ids import Role, RoomId, TenantId
 from bandroom.wire.messages import Command, Presence, Reply
-from bandroom.wire.topics import Filter, Leaf, Room
+from bandroom.wire.topics import Filter, Leaf, Room, Topic
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -62,6 +63,8 @@ class RoomsService:
         self.home = home
         self.outbox = Outbox(self._tell_gate, self._stalled)
         self.connected = asyncio.Event()
+        self.connection: Connection | None = None
+        self.figures = Figures()
         self._loop = asyncio.get_running_loop()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._group: asyncio.TaskGroup | None = None
@@ -84,9 +87,18 @@ class RoomsService:
 
     async def command(self, actor: Actor, tenant: TenantId, room: RoomId, command: Command) -> Reply:
         """Handle a command; it is in force when the reply is given."""
-        reply = await self.call(self.commands.handle, actor, tenant, room, command)
-        _log_command(actor, tenant, room, command, reply)
+        reply = await self._handle(actor, tenant, room, command, None)
         await self.in_force()
+        return reply
+
+    async def _handle(
+        self, actor: Actor, tenant: TenantId, room: RoomId, command: Command, last_word: Topic[Reply] | None
+    ) -> Reply:
+        with self.figures.command_seconds.time():
+            reply = await self.call(self.commands.handle, actor, tenant, room, command, last_word)
+        cmd = command.root.cmd
+        self.figures.commands.labels(cmd, reply.err or "ok").inc()
+        log.info("command", tenant=tenant, room=room, actor=name_of(actor), cmd=cmd, ok=reply.ok, err=reply.err)
         return reply
 
     async def in_force(self) -> None:
@@ -120,6 +132,7 @@ class RoomsService:
         credential = service_credential(self.home, Role.ROOMS)
         endpoint = UnixSocket(str(self.home.broker_socket))
         async with connect(endpoint, credential, will=None, wait=False, max_queued=MAX_QUEUED) as connection:
+            self.connection = connection
             await connection.subscribe(
                 Filter(Leaf.PRESENCE, None), Filter(Leaf.CONTROL, None), Filter(Leaf.MEMBER, None)
             )
@@ -158,6 +171,7 @@ class RoomsService:
                 await self._hear(incoming)
             except (StoreError, Refused) as error:
                 # One message fails alone; the next may find the disk mended.
+                self.figures.dropped.labels("store").inc()
                 log.error("a message was dropped", topic=incoming.topic.name, error=str(error))
 
     async def _hear(self, incoming: Incoming) -> None:
@@ -182,8 +196,7 @@ class RoomsService:
     async def _obey(self, teacher: Teacher, tenant: TenantId, room: RoomId, command: Command) -> None:
         topic = Room(tenant, room).control_reply(teacher.sub)
         last_word = topic if command.root.cmd == "close" else None
-        reply = await self.call(self.commands.handle, teacher, tenant, room, command, last_word)
-        _log_command(teacher, tenant, room, command, reply)
+        reply = await self._handle(teacher, tenant, room, command, last_word)
         if last_word is None or not reply.ok:
             # In a task of its own: the next message need not wait until the gate has read.
             assert self._group is not None  # noqa: S101  (run made it)
@@ -219,8 +232,3 @@ class RoomsService:
 
     def _stalled(self) -> None:
         log.warning("the broker does not answer")
-
-
-def _log_command(actor: Actor, tenant: TenantId, room: RoomId, command: Command, reply: Reply) -> None:
-    who = name_of(actor)
-    log.info("command", tenant=tenant, room=room, actor=who, cmd=command.root.cmd, ok=reply.ok, err=reply.err)

@@ -28,7 +28,9 @@ def create_app(site: Site) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.site = site
-    app.state.tunnel = Tunnel(lambda: (_reachable(site.state.mqtt.host), site.state.mqtt.port), site.state.public_url)
+    app.state.tunnel = site.tunnel = Tunnel(
+        lambda: (_reachable(site.state.mqtt.host), site.state.mqtt.port), site.state.public_url
+    )
     install(app)
     app.add_middleware(BodyLimit)
     app.include_router(api.router)

@@ -20,6 +20,7 @@ from bandroom.rooms.throttle import Throttle
 from bandroom.runstate import RunState
 from bandroom.store import RoomRow
 from bandroom.web.errors import ApiError
+from bandroom.web.tunnel import Tunnel
 from bandroom.wire.ids import RoomId, TenantId
 
 
@@ -31,6 +32,8 @@ class Site:
     owner_token: str = field(repr=False)
     state: RunState
     throttle: Throttle = field(default_factory=Throttle)
+    tunnel: Tunnel | None = None
+    started_s: float = field(default_factory=time.monotonic)
 
     def join_url(self, room: RoomRow) -> str:
         """The link that lets a pupil in: what matters stands after ``#`` and is never sent as a query."""

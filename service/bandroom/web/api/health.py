@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from bandroom.web.api.metrics import stalled_workers
 from bandroom.web.body import StrictRoute
 from bandroom.web.deps import TheSite
 from bandroom.web.errors import responses
 
 router = APIRouter(tags=["health"], route_class=StrictRoute)
+STARTING_S = 10.0
 
 
 class Health(BaseModel):
@@ -25,6 +30,7 @@ class Ready(BaseModel):
     broker: str
     store: str
     gate: str
+    tempo: str
 
 
 @router.get("/healthz")
@@ -35,7 +41,17 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Ready}, **{k: v for k, v in responses().items() if k != 503}})
 async def readyz(response: Response, site: TheSite) -> Ready:
-    """Broker, store and gate log, each tried; 503 if any of them does not work."""
+    """Broker, store, gate log and tempo workers, each tried; 503 if any of them does not work."""
     found = await site.service.readiness()
-    response.status_code = 200 if found.ready else 503
-    return Ready(ready=found.ready, broker=found.broker or "ok", store=found.store or "ok", gate=found.gate or "ok")
+    # Workers start after the service: they are not missed at once.
+    starting = time.monotonic() - site.started_s < STARTING_S
+    tempo = None if starting else await asyncio.to_thread(stalled_workers, site)
+    ready = found.ready and tempo is None
+    response.status_code = 200 if ready else 503
+    return Ready(
+        ready=ready,
+        broker=found.broker or "ok",
+        store=found.store or "ok",
+        gate=found.gate or "ok",
+        tempo=tempo or "ok",
+    )

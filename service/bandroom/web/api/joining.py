@@ -76,14 +76,17 @@ async def join(
     address = address_key(request.client.host if request.client else None)
     wait_s = site.throttle.wait_s(address, began_s)
     if wait_s > 0 and not await service.call(joining.has_right_key, control, asked):
+        service.figures.joins.labels("throttled").inc()
         text = "too many wrong codes from here: wait a little, or use the link"
         raise ApiError(429, "limit", text, {"Retry-After": str(int(wait_s) + 1)})
     try:
         joined = await service.call(joining.join, control, asked)
     except NoSuchRoom:
+        service.figures.joins.labels("no such room").inc()
         site.throttle.failed(address, time.monotonic())
         await asyncio.sleep(max(0.0, began_s + SAME_TIME_S - time.monotonic()))
         raise
+    service.figures.joins.labels("ok").inc()
     response.set_cookie(
         COOKIE,
         joined.cookie,
