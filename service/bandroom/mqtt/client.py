@@ -196,8 +196,8 @@ class Connection:
     async def publish(self, topic: Topic[M], message: M, *, timeout_s: float = TIMEOUT_S) -> None:
         """Publish with the topic's QoS and retain. At QoS 1, returns once the broker has acknowledged it.
 
-        Raises NotConnected while there is no connection (nothing is kept for later) or when it breaks first, and
-        TimeoutError when a QoS 1 message was not acknowledged within `timeout_s`.
+        Raises NotConnected while there is no connection (nothing is kept for later), when it breaks first, or when
+        the broker did not read for `timeout_s`; TimeoutError when a QoS 1 message was not acknowledged by then.
         """
         await self._publish(topic.name, message.encode(), topic.qos, topic.retain, timeout_s)
 
@@ -246,12 +246,14 @@ class Connection:
         if link is None or not self.connected:
             raise NotConnected(f"not connected to {self.endpoint}: {self._why()}")
         try:
-            async with asyncio.timeout(timeout_s):
-                call = link.publish(name, payload, qos=qos, retain=retain, timeout=float("inf"))
-                await (link.unless_lost(call) if qos else call)
+            if qos:
+                async with asyncio.timeout(timeout_s):
+                    await link.unless_lost(link.publish(name, payload, qos, retain, timeout=float("inf")))
+            else:
+                await link.publish(name, payload, qos, retain, timeout=timeout_s)
+        except TimeoutError:
+            raise TimeoutError(f"{self.endpoint} did not take {name} within {timeout_s:g} s") from None
         except (aiomqtt.MqttError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
             raise NotConnected(f"the connection to {self.endpoint} broke: {error}") from error
 
     async def _run(self) -> None:
