@@ -13,31 +13,10 @@ const ALIKE = 0.7;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const ascending = (a, b) => a - b;
 
-let measured = 0;
-
-/**
- * The step of performance.now() in µs: browsers round it to between 5 µs and 17 ms, against spying. Measured once,
- * in at most 20 ms.
- */
-export function localResolutionUs(now = () => performance.now()) {
-  if (measured) return measured;
-  const end = now() + 20;
-  let [last, step, steps] = [now(), 16.7, 0]; // what Firefox's strictest setting rounds to
-  for (let spins = 0; steps < 8 && last < end && spins < 5e6; spins++) {
-    const t = now();
-    if (t > last) {
-      step = Math.min(step, t - last);
-      steps += 1;
-    }
-    last = t;
-  }
-  measured = Math.max(step * 1000, 1);
-  return measured;
-}
-
 /**
  * `offsetAt` is server minus local time, `boundAt` how far off it may be at most, as long as the two crystals differ
- * by no more than `maxSkew` and wander by no more than `wander`. `resolutionUs` is the local clock's.
+ * by no more than `maxSkew` and wander by no more than `wander`. `resolutionUs` is the local clock's: browsers
+ * round performance.now() to between 5 µs and 17 ms.
  */
 export class ClockFilter {
   #slack;
@@ -58,7 +37,7 @@ export class ClockFilter {
   #least;
   #most;
 
-  constructor({ resolutionUs = localResolutionUs(), windowUs = 120_000_000, maxSkew = 100e-6, wander = 1e-6 } = {}) {
+  constructor({ resolutionUs = 1, windowUs = 120_000_000, maxSkew = 100e-6, wander = 1e-6 } = {}) {
     this.#slack = resolutionUs + 1;
     this.#window = windowUs;
     this.#maxSkew = maxSkew;
