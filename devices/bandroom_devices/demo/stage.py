@@ -130,6 +130,7 @@ class Stage:
                 case "done":
                     child.done = told
                     self.tally.sent_late_us += told["late_us"]
+                    self.tally.left_out += told["missed"]
                 case "error":
                     self._failure = DemoFailed(f"{child.name}: {told['text']}")
                 case _:

@@ -66,6 +66,7 @@ class Tally:
     beat_late_us: list[int] = field(default_factory=list[int])
     observer_error_us: int | None = None
     sent_late_us: list[int] = field(default_factory=list[int])
+    left_out: int = 0
 
     @property
     def off_us(self) -> list[int]:
@@ -112,6 +113,7 @@ class Tally:
             "players": [player.summary() for player in self.players.values()],
             "expected": self.expected,
             "heard": len(every),
+            "left_out": self.left_out,
             "median_ms": in_ms(median(every)) if every else None,
             "p95_ms": in_ms(nearest_rank([abs(off) for off in every], 95)) if every else None,
             "worst_ms": in_ms(worst(every)) if every else None,
