@@ -37,3 +37,21 @@ def list_(home: HomeOption = DEFAULT, as_json: JsonOption = False) -> None:
     else:
         rows = [(entry["tenant"], entry["name"], entry["max_rooms"]) for entry in found]
         print_table(("tenant", "name", "max rooms"), rows, empty="No tenant yet: `bandroom tenants create <id>`.")
+
+
+@app.command("set")
+def set_(
+    tenant: Annotated[str, typer.Argument(help="Its id.")],
+    max_rooms: Annotated[int | None, typer.Option("--max-rooms", help="Open rooms at once.")] = None,
+    forget: Annotated[
+        int | None,
+        typer.Option("--forget-pupils-after", help="Seconds from a room's closing, 0 to 86400.", metavar="SECONDS"),
+    ] = None,
+    home: HomeOption = DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Change a tenant's limits and retention."""
+    with Api(home) as api:
+        body = {"max_rooms": max_rooms, "forget_pupils_s": forget}
+        done = api.post(f"/api/tenants/{TenantId.parse(tenant)}/settings", body)
+    emit(done, as_json=as_json, lines=[f"Changed {done['tenant']}."])

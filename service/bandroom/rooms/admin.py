@@ -11,6 +11,7 @@ from bandroom.rooms import codes, nicknames, people, upkeep
 from bandroom.rooms.commands import check_room_limit
 from bandroom.rooms.control import Control, Refused
 from bandroom.rooms.effects import Publish
+from bandroom.rooms.life import FORGET_PUPILS, REST_S
 from bandroom.rooms.playing import new_map, parse_meter
 from bandroom.store import DeviceRow, MemberRow, RoomRow, RoomState, TenantRow, TenantStore
 from bandroom.wire import gate_log as g
@@ -50,6 +51,21 @@ def create_tenant(control: Control, tenant: TenantId, name: str | None, max_room
         if control.store.tenant(tenant) is not None:
             raise Refused("conflict", f"there is a tenant {tenant} already")
         return control.store.create_tenant(tenant, shown, control.now_s(), max_rooms)
+
+
+def set_tenant(control: Control, tenant: TenantId, max_rooms: int | None, forget_pupils_s: int | None) -> TenantRow:
+    """Change a tenant's limit of open rooms, or how soon pupils of closed rooms are forgotten (s). None: as it is."""
+    rows = control.tenant(tenant)
+    if forget_pupils_s is not None and not 0 <= forget_pupils_s <= REST_S:
+        raise Refused("bad_request", f"pupils are forgotten 0 to {REST_S} seconds after closing, not {forget_pupils_s}")
+    with control.change():
+        if max_rooms is not None:
+            control.store.set_max_rooms(tenant, max_rooms)
+        if forget_pupils_s is not None:
+            rows.set_setting(FORGET_PUPILS, str(forget_pupils_s))
+    row = control.store.tenant(tenant)
+    assert row is not None  # noqa: S101  (tenants are never deleted)
+    return row
 
 
 def create_room(control: Control, tenant: TenantId, asked: NewRoom) -> RoomRow:

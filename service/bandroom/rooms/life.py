@@ -12,6 +12,9 @@ from bandroom.wire.commands import ErrorCode
 REST_S = 24 * 3600
 """How long a closed room, and a replaced code, rests (s)."""
 
+FORGET_PUPILS = "forget_pupils_s"
+"""A tenant's setting: seconds from a room's closing until its pupils are forgotten; REST_S at most, and by default."""
+
 _OPEN, _LOCKED, _CLOSED = RoomState.OPEN, RoomState.LOCKED, RoomState.CLOSED
 
 CHANGES: dict[tuple[RoomState, str], RoomState] = {

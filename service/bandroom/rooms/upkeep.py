@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import structlog
 
+from bandroom.auth.tokens import MAX_TTL_S
 from bandroom.rooms.commands import close
 from bandroom.rooms.control import Change, Control
 from bandroom.rooms.effects import Publish
 from bandroom.rooms.gate_log import GateLogFailed
+from bandroom.rooms.life import FORGET_PUPILS, REST_S
 from bandroom.store import RoomState
 from bandroom.wire import gate_log as g
 from bandroom.wire.messages import Assignment
@@ -32,6 +34,29 @@ def forget_rested(control: Control, change: Change) -> None:
                 change.moved.append((room.tenant, device.sub))
             log.info("room deleted: its rest is over", tenant=room.tenant, room=room.room)
     control.store.purge(now_s, wall_s=control.wall_s(), commands_before_s=now_s - KEEP_REPLIES_S)
+
+
+def forget_pupils(control: Control) -> None:
+    """Delete what is known of the pupils of closed rooms once the tenant's time for it is over.
+
+    Their tokens are refused from then on: were the room reopened, they would join anew.
+    """
+    now_s, wall_s = control.now_s(), control.wall_s()
+    for room in control.store.all_rooms():
+        rows = control.store.for_tenant(room.tenant)
+        after_s = int(rows.setting(FORGET_PUPILS) or REST_S)
+        if room.closed_at is None or room.closed_at + after_s > now_s:
+            continue
+        members = rows.members(room.room)
+        if not members:
+            continue
+        with control.change() as change:
+            for member in members:
+                revoked = rows.revoke("sub", member.sub, wall_s, wall_s + MAX_TTL_S)
+                change.gate.append(g.Revoke(room.tenant, member.sub, revoked.iat_max, revoked.until))
+                change.gone.append((room.tenant, member.sub))
+            rows.forget_members(room.room)
+        log.info("pupils forgotten", tenant=room.tenant, room=room.room, count=len(members))
 
 
 def close_idle(control: Control) -> None:
@@ -71,6 +96,7 @@ def each_second(control: Control) -> None:
 
 def each_minute(control: Control) -> None:
     """Deleting and closing."""
+    forget_pupils(control)
     with control.change() as change:
         forget_rested(control, change)
     close_idle(control)

@@ -103,6 +103,10 @@ class Store:
         self._c.write("INSERT INTO tenants VALUES (?, ?, ?, ?)", (tenant, name, now_s, max_rooms))
         return TenantRow(tenant, name, now_s, max_rooms)
 
+    def set_max_rooms(self, tenant: TenantId, max_rooms: int | None) -> None:
+        """Set how many rooms a tenant may have open; None: the service's default. Inside a ``transaction``."""
+        self._c.write("UPDATE tenants SET max_rooms = ? WHERE tenant = ?", (max_rooms, tenant))
+
     def for_tenant(self, tenant: TenantId) -> TenantStore:
         """The rows of one tenant, and no other's."""
         return TenantStore(self._c, tenant)

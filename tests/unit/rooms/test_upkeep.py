@@ -77,3 +77,28 @@ def test_answers_are_remembered_for_a_day(music: Plane) -> None:
     music.advance(2)
     upkeep.each_minute(music.control)
     assert music.do("rename", id="a", name="y").ok
+
+
+def test_pupils_are_forgotten_when_the_tenant_says_so(music: Plane) -> None:
+    """A while after closing nothing of them is on record, names and mutes included, and their tokens open nothing."""
+    joined = music.join(nickname="Ann")
+    music.do("mute", who="Ann")
+    admin.set_tenant(music.control, LINCOLN, None, 600)
+    music.do("close")
+    music.advance(599)
+    upkeep.each_minute(music.control)
+    rows = music.store.for_tenant(LINCOLN)
+    assert len(rows.members(music.room().room)) == 1
+    music.advance(1)
+    upkeep.each_minute(music.control)
+    assert rows.members(music.room().room) == []
+    assert rows.mutes(music.room().room) == []
+    assert (LINCOLN, joined.member.sub) in music.gate_state().revoked
+    assert music.do("reopen").ok
+    assert music.join(cookie=joined.cookie).member.sub != joined.member.sub
+    music.advance(12 * 3600 + 1)
+    music.do("lock")
+    upkeep.each_minute(music.control)
+    everything = "\n".join(music.store.connection.raw.iterdump())
+    assert joined.member.sub not in everything
+    assert "Ann" not in everything

@@ -52,3 +52,20 @@ async def create_tenant(_: TheOwner, body: TenantBody, site: TheSite) -> TenantA
     return TenantAnswer.of(
         await site.service.call(admin.create_tenant, control, body.tenant, body.name, body.max_rooms)
     )
+
+
+class SettingsBody(Body):
+    """What of a tenant to change; what is left out stays."""
+
+    max_rooms: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    forget_pupils_s: Annotated[int, Field(ge=0, le=86_400)] | None = Field(
+        None, description="seconds from a room's closing until its pupils are forgotten"
+    )
+
+
+@router.post("/tenants/{tenant}/settings", responses=responses(401, 403, 404))
+async def set_tenant(tenant: TenantId, _: TheOwner, body: SettingsBody, site: TheSite) -> TenantAnswer:
+    """Change a tenant's limits and retention."""
+    control = site.service.control
+    row = await site.service.call(admin.set_tenant, control, tenant, body.max_rooms, body.forget_pupils_s)
+    return TenantAnswer.of(row)
