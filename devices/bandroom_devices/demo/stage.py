@@ -22,7 +22,7 @@ from bandroom_devices.score import Part, load_parts
 
 BPM = 112
 FASTER_BPM = 126
-FASTER_AT_BEAT = 32  # bar 9: all four parts are in, so everybody has to follow
+FASTER_AT_BEAT = 24  # bar 7: all four parts are in, so everybody has to follow
 _READY_S = 40.0
 _PLAY_S = 60.0
 _LEAVE_S = 5.0

@@ -32,8 +32,8 @@ app = typer.Typer(add_completion=False)
 
 TENANT = "demo"
 _UP_WITHIN_S = 60
-_FRAME_S = 0.1
-_PICTURE_BEAT = 34  # by now all four parts play, at the second tempo
+_FRAME_S = 0.05
+_PICTURE_BEAT = 26  # by now all four parts play, at the second tempo
 
 
 @app.command()
@@ -139,16 +139,19 @@ class _Show:
         self.picture: str | None = None
         self._console = console
         self._wants_picture = wants_picture
-        self._drawn_at = 0.0
-        self._beat_drawn: int | None = None
+        self._due: asyncio.TimerHandle | None = None
 
     def refresh(self, tally: Tally, status: str) -> None:
-        """Draw a new beat at once, all else a few times a second: drawing takes time from the players."""
-        now, beat = time.monotonic(), tally.beat.get("n")
-        if self._console.is_terminal and (beat != self._beat_drawn or now - self._drawn_at > _FRAME_S):
+        """Draw a moment later, once for all that happens together: drawing takes time from the players."""
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(_FRAME_S, self._draw, tally, status)
+
+    def _draw(self, tally: Tally, status: str) -> None:
+        self._due = None
+        if self._console.is_terminal:
             self.live.update(dashboard(tally, self.title, status), refresh=True)
-            self._drawn_at, self._beat_drawn = now, beat
-        if self._wants_picture and self.picture is None and beat is not None and beat >= _PICTURE_BEAT:
+        wanted = self._wants_picture and self.picture is None and tally.beat.get("n", -1) >= _PICTURE_BEAT
+        if wanted and all(player.sounding for player in tally.players.values()):
             self.picture = _svg(dashboard(tally, self.title, status))
 
 
