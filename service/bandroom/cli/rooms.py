@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import secrets
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +14,8 @@ import typer
 
 from bandroom.cli.api import Api, room_code
 from bandroom.cli.errors import CliError
-from bandroom.cli.output import DEFAULT, HomeOption, JsonOption, TenantOption, emit, print_json, print_table
+from bandroom.cli.output import DEFAULT, Home, HomeOption, JsonOption, TenantOption, emit, print_json, print_table
+from bandroom.runstate import RunInfo
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Rooms, and what a teacher does in them.")
 
@@ -90,6 +93,21 @@ def show(
     typer.echo("")
     rows = [(m["sub"], m["name"], m["kind"], m["state"] or "away", "muted" if m["muted"] else "") for m in members]
     print_table(("who", "name", "kind", "state", ""), rows, empty="Nobody has joined.")
+
+
+@app.command()
+def watch(room: RoomArgument, tenant: TenantOption = None, home: HomeOption = DEFAULT) -> None:
+    """Show the room live: beat, who is in, who plays; with keys for start, stop, tap, mute. `q` ends it."""
+    from bandroom.cli import watch as live
+
+    with Api(home) as api:
+        school = api.tenant(tenant)
+        found = api.get(f"/api/tenants/{school}/rooms/{room_code(room)}")
+        if found["state"] == "closed":
+            raise CliError(f"room {found['room']} is closed: reopen it first", err="closed")
+        access = api.post(f"/api/tenants/{school}/tokens", {"sub": f"t-watch-{secrets.token_hex(3)}"})
+    mqtt = RunInfo.read(Home(home)).mqtt
+    asyncio.run(live.watch(access, mqtt.host, mqtt.port, live.place(found), found["code"]))
 
 
 def _command(room: str, tenant: str | None, home: Path, as_json: bool, cmd: str, said: str, **arguments: Any) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
+import select
 import signal
+import subprocess
+import sys
+import termios
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +21,7 @@ from bandroom.mqtt.client import Incoming
 from bandroom.paths import Home
 from bandroom.testing import wait_until, wait_until_async
 from bandroom.wire.ids import TenantId
-from bandroom.wire.messages import Beat
+from bandroom.wire.messages import Beat, RoomInfo
 from bandroom.wire.topics import Filter, Leaf
 
 from .conftest import School
@@ -202,3 +207,39 @@ async def test_a_lesson_goes_on_through_a_restart_of_the_service(start_stack: St
             numbers = [i.message.n for i in ann.heard if isinstance(i.message, Beat)]
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
             assert len(numbers) > 3
+
+
+async def test_the_live_view_plays_and_mutes_by_single_keys(school: School) -> None:
+    """In a terminal of its own: it shows who is in, `s` starts, `1` mutes, `q` ends it with the terminal as it was."""
+    room = school.room(bpm=240)
+    leader, follower = pty.openpty()
+    words = ["rooms", "watch", room.room, "--tenant", school.tenant]
+    argv = [sys.executable, "-P", "-m", "bandroom.cli", *words]
+    env = {**school.stack.environment, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    before = termios.tcgetattr(follower)
+    process = subprocess.Popen(argv, stdin=follower, stdout=follower, stderr=follower, env=env)  # noqa: ASYNC220
+    seen = bytearray()
+
+    def look() -> str:
+        while select.select([leader], [], [], 0)[0]:
+            seen.extend(os.read(leader, 65536))
+        return seen.decode("utf-8", "replace")
+
+    try:
+        wanted = [Filter(leaf, room.tenant, room.room) for leaf in (Leaf.BEAT, Leaf.ROOM)]
+        async with school.ear(school.join(room, nickname="Ann"), *wanted) as ann:
+            await wait_until_async(lambda: "Ann" in look(), timeout_s=20, what="Ann in the view")
+            os.write(leader, b"s")
+            await ann.wait(lambda i: isinstance(i.message, Beat), "a beat")
+            os.write(leader, b"1")
+            await ann.wait(lambda i: isinstance(i.message, RoomInfo) and ann.sub in i.message.muted, "the mute")
+        os.write(leader, b"q")
+        await wait_until_async(lambda: look() is not None and process.poll() is not None, what="the end of the view")
+        assert process.returncode == 0
+        assert termios.tcgetattr(follower)[3] == before[3]
+    finally:
+        if process.poll() is None:
+            process.kill()
+        await asyncio.to_thread(process.wait)
+        os.close(leader)
+        os.close(follower)

@@ -1,0 +1,126 @@
+"""The live view of `bandroom rooms watch`: hears the room as a teacher, and gives commands by single keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+import termios
+import time
+import tty
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from bandroom.cli.watch_board import Board
+from bandroom.mqtt import Connection, Credential, NotConnected, Tcp, connect
+from bandroom.wire.ids import RoomId, Subject, TenantId
+from bandroom.wire.messages import Command
+from bandroom.wire.topics import Filter, Leaf, Room
+
+_HEARD = (Leaf.BEAT, Leaf.TEMPO, Leaf.ROOM, Leaf.MEMBER, Leaf.NOTE, Leaf.LIMIT)
+_FRAMES_S = 0.1
+
+
+class _Quit(Exception):
+    pass
+
+
+async def watch(access: dict[str, Any], host: str, port: int, room: Room, code: str) -> None:
+    """Show a room until `q` is pressed. ``access``: a teacher's user name, client id and token."""
+    sub = Subject(str(access["username"]).split("/")[1])
+    credential = Credential.fixed(access["username"], access["client_id"], access["token"])
+    board = Board(str(room.room), code)
+    try:
+        async with connect(Tcp(host, port), credential, will=None, wait=False) as connection:
+            await connection.subscribe(
+                *(Filter(leaf, room.tenant, room.room) for leaf in _HEARD),
+                Filter(Leaf.CONTROL_REPLY, room.tenant, room.room, sub),
+            )
+            with Live(console=Console(), refresh_per_second=10, screen=sys.stdout.isatty()) as live, _keys() as keys:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_hear(connection, board))
+                    group.create_task(_draw(connection, board, live))
+                    group.create_task(_obey(connection, board, room, sub, keys))
+    except* _Quit:
+        pass
+
+
+async def _hear(connection: Connection, board: Board) -> None:
+    async for incoming in connection.messages:
+        board.hear(incoming, time.monotonic())
+
+
+async def _draw(connection: Connection, board: Board, live: Live) -> None:
+    while True:
+        board.connected = connection.connected
+        live.update(board.render(time.monotonic()))
+        await asyncio.sleep(_FRAMES_S)
+
+
+async def _obey(connection: Connection, board: Board, room: Room, sub: Subject, keys: asyncio.Queue[str]) -> None:
+    while True:
+        asked = command_of(await keys.get(), board, time.monotonic())
+        if asked is None:
+            continue
+        body = {"id": f"watch-{secrets.token_hex(6)}", **asked}
+        try:
+            await connection.publish(room.control(sub), Command.decode(json.dumps(body).encode()))
+            board.said = f"{asked['cmd']} …"
+        except (NotConnected, TimeoutError):
+            board.said = f"{asked['cmd']} was not sent: no connection"
+
+
+def command_of(key: str, board: Board, now_s: float) -> dict[str, Any] | None:
+    """The command that a key means now, or None."""
+    match key:
+        case "q" | "\x03" | "\x04":
+            raise _Quit
+        case "s":
+            return {"cmd": "stop" if board.playing(now_s) else "start"}
+        case "c":
+            return {"cmd": "continue"}
+        case "t":
+            return {"cmd": "tap"}
+        case "m":
+            return {"cmd": "unmute" if board.info is not None and board.info.all_muted else "mute"}
+        case "l":
+            return {"cmd": "unlock" if board.info is not None and board.info.state == "locked" else "lock"}
+        case _ if key.isdigit():
+            sub = board.nth(int(key))
+            return None if sub is None else {"cmd": "unmute" if board.is_muted(sub) else "mute", "who": str(sub)}
+        case _:
+            return None
+
+
+@contextmanager
+def _keys() -> Generator[asyncio.Queue[str]]:
+    """Single keys as they are pressed; none where there is no terminal."""
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    if not sys.stdin.isatty():
+        yield queue
+        return
+    fd, loop = sys.stdin.fileno(), asyncio.get_running_loop()
+    before = termios.tcgetattr(fd)
+    tty.setcbreak(fd)
+
+    def read() -> None:
+        for key in os.read(fd, 64).decode("utf-8", "replace") or "q":
+            queue.put_nowait(key)
+
+    loop.add_reader(fd, read)
+    try:
+        yield queue
+    finally:
+        loop.remove_reader(fd)
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def place(found: dict[str, Any]) -> Room:
+    """The room of an answer of the API."""
+    return Room(TenantId(found["tenant"]), RoomId(found["room"]))

@@ -1,0 +1,122 @@
+"""What `bandroom rooms watch` shows: a picture of a room, made of what was heard. Time is an argument."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bandroom.mqtt import Incoming
+from bandroom.wire.ids import Subject
+from bandroom.wire.messages import Beat, LimitReport, Member, Note, Reply, RoomInfo, Tempo
+from bandroom.wire.topics import Leaf
+
+RECENT_S = 5.0
+"""Notes of the last so many seconds make a player's activity."""
+_SHOW_LIMIT_S = 10.0
+KEYS = "s start/stop   c continue   t tap   m mute all/none   1-9 mute one   l lock   q quit"
+_SIGNS = {"ready": "●", "lost": "○", "disconnected": "○"}
+
+
+@dataclass(slots=True)
+class Board:
+    """A room as it looks now. Times in seconds of the reader's monotonic clock."""
+
+    room: str
+    code: str
+    connected: bool = False
+    info: RoomInfo | None = None
+    beat: Beat | None = None
+    beat_s: float = 0.0
+    tempo_rev: int = 0
+    members: dict[Subject, Member] = field(default_factory=dict[Subject, Member])
+    notes: dict[Subject, deque[float]] = field(default_factory=dict[Subject, deque[float]])
+    limits: dict[Subject, tuple[float, LimitReport]] = field(default_factory=dict[Subject, tuple[float, LimitReport]])
+    said: str = ""
+
+    def hear(self, incoming: Incoming, now_s: float) -> None:
+        """Take a message in."""
+        sub, message = incoming.topic.subject, incoming.message
+        match message:
+            case Beat() if self.beat is None or (message.rev, message.n) > (self.beat.rev, self.beat.n):
+                self.beat, self.beat_s = message, now_s
+            case Tempo():
+                self.tempo_rev = max(self.tempo_rev, message.rev)
+            case RoomInfo() if self.info is None or message.rev >= self.info.rev:
+                self.info = message
+            case Member() if sub is not None:
+                self.members[sub] = message
+            case Note() if sub is not None and message.on is not None:
+                self.notes.setdefault(sub, deque(maxlen=200)).append(now_s)
+            case LimitReport() if sub is not None:
+                self.limits[sub] = (now_s, message)
+            case Reply():
+                self.said = f"changed: code is {message.code}" if message.code else "done"
+                if not message.ok:
+                    self.said = message.text or message.err or "refused"
+            case None if incoming.topic.leaf is Leaf.MEMBER and sub is not None:
+                self.members.pop(sub, None)
+            case _:
+                pass
+
+    def playing(self, now_s: float) -> bool:
+        """Whether the beat is going: the next one is not overdue."""
+        return self.beat is not None and self.beat.d > 0 and now_s - self.beat_s < self.beat.d / 1e6 + 1.0
+
+    def is_muted(self, sub: Subject) -> bool:
+        """Whether one member is muted, alone or with all."""
+        return self.info is not None and (self.info.all_muted or sub in self.info.muted)
+
+    def nth(self, number: int) -> Subject | None:
+        """The member on line ``number``, from 1."""
+        lines = self._lines()
+        return lines[number - 1] if 1 <= number <= len(lines) else None
+
+    def _lines(self) -> list[Subject]:
+        return sorted(self.members, key=lambda sub: (self.members[sub].since, sub))
+
+    def render(self, now_s: float) -> RenderableType:
+        """The picture."""
+        return Group(self._head(now_s), Text(), self._roster(now_s), Text(), Text(self.said), Text(KEYS, style="dim"))
+
+    def _head(self, now_s: float) -> Text:
+        head = Text()
+        name = self.info.name if self.info else self.room
+        state = self.info.state if self.info else "…"
+        head.append(f"{name}  ", style="bold")
+        head.append(f"code {self.code}  {state}")
+        head.append("" if self.connected else "  (no connection: trying)", style="red")
+        head.append("\n")
+        if self.beat is None or not self.playing(now_s):
+            head.append("standing still")
+            return head
+        beats = "  ".join("■" if pos == self.beat.pos else "·" for pos in range(1, max(self.beat.pos, 4) + 1))
+        head.append(f"bar {self.beat.bar:3}  beat {self.beat.pos}  {beats}  {self.beat.bpm:g} bpm")
+        return head
+
+    def _roster(self, now_s: float) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for column in ("#", "", "name", "instrument", "notes/s", "", ""):
+            table.add_column(column)
+        for number, sub in enumerate(self._lines(), start=1):
+            member = self.members[sub]
+            played = self.notes.get(sub, deque())
+            while played and now_s - played[0] > RECENT_S:
+                played.popleft()
+            limited = self.limits.get(sub)
+            over = limited[1] if limited is not None and now_s - limited[0] < _SHOW_LIMIT_S else None
+            table.add_row(
+                str(number),
+                _SIGNS[member.state],
+                member.name,
+                member.kind,
+                f"{len(played) / RECENT_S:.1f}" if played else "",
+                "muted" if self.is_muted(sub) else "" if member.state == "ready" else member.state,
+                f"{over.dropped} dropped: {over.why}" if over else "",
+            )
+        if not self.members:
+            table.add_row("", "", "nobody is here", "", "", "", "")
+        return table

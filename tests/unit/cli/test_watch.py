@@ -1,0 +1,79 @@
+"""The live view: what it shows of what it heard, and what its keys mean."""
+
+import pytest
+from bandroom.cli.watch import command_of
+from bandroom.cli.watch_board import Board
+from bandroom.mqtt import Incoming
+from bandroom.wire.ids import RoomId, Subject, TenantId
+from bandroom.wire.messages import Beat, LimitReport, Member, Note, Reply, RoomInfo
+from bandroom.wire.topics import Room
+from rich.console import Console
+
+HERE = Room(TenantId("lincoln"), RoomId("MUSIC-1234"))
+ANN = Subject("s-ann")
+
+
+def heard(topic: object, message: object) -> Incoming:
+    return Incoming(topic, message, False, 0)  # type: ignore[arg-type]
+
+
+def text(board: Board, now_s: float) -> str:
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(board.render(now_s))
+    return captured.get()
+
+
+@pytest.fixture
+def board() -> Board:
+    board = Board("MUSIC-1234", "TABLE-0001", connected=True)
+    board.hear(heard(HERE.info(), RoomInfo(rev=1, name="Choir", state="open")), 0)
+    board.hear(heard(HERE.member(ANN), Member(name="Ann", kind="student", state="ready", since=5)), 0)
+    return board
+
+
+def test_it_shows_beat_names_activity_mutes_and_limits(board: Board) -> None:
+    """All that a teacher looks for stands on it."""
+    assert "standing still" in text(board, 0)
+    board.hear(heard(HERE.beat(), Beat(rev=1, n=5, bar=2, pos=2, bpm=96.0, t=1, d=625_000)), 10)
+    for _ in range(10):
+        board.hear(heard(HERE.note(ANN), Note(t=None, on=60, off=None, v=96, ch=0)), 10)
+    board.hear(heard(HERE.limit(ANN), LimitReport(dropped=7, why="client_msgs")), 10)
+    board.hear(heard(HERE.info(), RoomInfo(rev=2, name="Choir", state="locked", muted=(ANN,))), 10)
+    shown = text(board, 10)
+    for part in ("Choir", "TABLE-0001", "locked", "bar   2", "96 bpm", "Ann", "2.0", "muted", "7 dropped"):
+        assert part in shown, (part, shown)
+    later = text(board, 30)
+    assert "standing still" in later
+    assert "dropped" not in later
+
+
+def test_stale_and_cleared_messages_are_no_news(board: Board) -> None:
+    """An older revision changes nothing; a cleared member is gone."""
+    board.hear(heard(HERE.info(), RoomInfo(rev=0, name="Old", state="closed")), 1)
+    assert "Choir" in text(board, 1)
+    board.hear(heard(HERE.member(ANN), None), 1)
+    assert "nobody is here" in text(board, 1)
+
+
+def test_keys_mean_what_the_room_needs_now(board: Board) -> None:
+    """s starts a room that stands and stops one that plays; mutes and locks toggle; other keys do nothing."""
+    assert command_of("s", board, 0) == {"cmd": "start"}
+    board.hear(heard(HERE.beat(), Beat(rev=1, n=0, bar=1, pos=1, bpm=60.0, t=1, d=1_000_000)), 10)
+    assert command_of("s", board, 10.5) == {"cmd": "stop"}
+    assert command_of("1", board, 0) == {"cmd": "mute", "who": "s-ann"}
+    assert command_of("2", board, 0) is None
+    assert command_of("m", board, 0) == {"cmd": "mute"}
+    board.hear(heard(HERE.info(), RoomInfo(rev=3, name="x", state="locked", all_muted=True)), 0)
+    assert command_of("m", board, 0) == {"cmd": "unmute"}
+    assert command_of("1", board, 0) == {"cmd": "unmute", "who": "s-ann"}
+    assert command_of("l", board, 0) == {"cmd": "unlock"}
+    assert command_of("t", board, 0) == {"cmd": "tap"}
+    assert command_of("x", board, 0) is None
+
+
+def test_a_refusal_is_shown_in_its_own_words(board: Board) -> None:
+    """The service's text, not a code."""
+    reply = Reply(id="a", ok=False, rev=None, n=None, t=None, code=None, err="conflict", text="stop it first")
+    board.hear(heard(HERE.control_reply(Subject("t-smith")), reply), 0)
+    assert "stop it first" in text(board, 0)
