@@ -12,6 +12,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -22,6 +23,7 @@ from bandroom.wire.ids import SERVICE_ROLES, Role
 
 RSA_BITS = 2048
 PEOPLE_ROLES = frozenset({Role.TEACHER, Role.STUDENT, Role.VIEWER})
+RETIRE_AFTER_S = 13 * 3600  # a token lives 12 hours at most
 MASTERS_VALID = 2  # the newest mints, the one before still opens: a rotation throws nobody out
 
 _PEM = re.compile(r"(people|service)-([0-9a-f]{8})\.pem")
@@ -118,6 +120,28 @@ def ensure_keys(home: Home) -> KeyRing:
         write_private(home.keys / "master-1.key", secrets.token_hex(32) + "\n")
     if not home.owner_token.exists():
         write_private(home.owner_token, secrets.token_urlsafe(32) + "\n")
+    ring = load_keys(home)
+    write_gate_keys(home, ring)
+    return ring
+
+
+def add_keys(home: Home, *, masters: bool) -> KeyRing:
+    """Make new signing keys (or, with ``masters``, a new master key for devices) beside those there are.
+
+    Returns all keys, the new ones last, with ``gate/keys`` written. A signing key whose last tokens have expired (its
+    successor is older than a token's longest life) is deleted. Raises ``BadKeys``.
+    """
+    ring = load_keys(home)
+    if masters:
+        number = ring.masters[-1][0] + 1
+        write_private(home.keys / f"master-{number}.key", secrets.token_hex(32) + "\n")
+    else:
+        taken = {key.kid for key in (*ring.people, *ring.service)}
+        for kind, keys in (("people", ring.people), ("service", ring.service)):
+            for old, successor in pairwise(keys):
+                if int(successor.kid, 16) + RETIRE_AFTER_S < time.time():
+                    (home.keys / f"{kind}-{old.kid}.pem").unlink(missing_ok=True)
+            taken.add(_make_pem(home, kind, taken))
     ring = load_keys(home)
     write_gate_keys(home, ring)
     return ring

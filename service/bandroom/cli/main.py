@@ -29,6 +29,7 @@ COMMANDS = {
     "rooms": "Rooms: create, list, show, start, stop, set-tempo, close.",
     "devices": "Credentials for instruments: enroll, revoke.",
     "tokens": "Mint tokens, for the machine's owner.",
+    "keys": "Signing keys and the master key of devices: rotate.",
     "backup": "Write database and keys to one file, while everything runs.",
     "restore": "Put a backup in the place of what is there.",
     "listen": "Hear a room: beats, notes and who is in.",

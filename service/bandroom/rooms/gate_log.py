@@ -126,6 +126,15 @@ def has_read(status: Path, file_id: str, seq: int) -> bool:
             return False
 
 
+def known_kids(status: Path) -> set[str]:
+    """The signing keys that the gate reports to know."""
+    try:
+        lines = status.read_text("ascii", "replace").split("\n")
+    except OSError:
+        return set()
+    return next((set(line.split()[1:]) for line in lines if line.startswith("keys")), set[str]())
+
+
 def entries_of(store: Store, now_s: int) -> Iterator[Entry]:
     """All that the gate must know, read from the store: what a compaction writes."""
     for room in store.all_rooms():

@@ -7,6 +7,8 @@ else, and nothing in it needs a lock. It is the one writer of the store.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from bandroom.auth import service_credential
-from bandroom.auth.keys import load_keys
+from bandroom.auth.keys import KeyRing, add_keys, load_keys
 from bandroom.clock import Clock, ServerClock
 from bandroom.mqtt import Connected, Connection, Incoming, UnixSocket, connect
 from bandroom.paths import Home
@@ -24,9 +26,10 @@ from bandroom.rooms.commands import Commands
 from bandroom.rooms.control import Actor, Control, Limits, Refused, Teacher, name_of
 from bandroom.rooms.effects import Effect, Publish, TellGate
 from bandroom.rooms.figures import Figures
-from bandroom.rooms.gate_log import GateLog, GateLogFailed, has_read
+from bandroom.rooms.gate_log import GateLog, GateLogFailed, has_read, known_kids
 from bandroom.rooms.outbox import Outbox
-from bandroom.store import Store, StoreError
+from bandroom.runstate import NotRunning, RunInfo
+from bandroom.store import Store, StoreError, Unavailable
 from bandroom.wire.ids import Role, RoomId, TenantId
 from bandroom.wire.messages import Command, Presence, Reply
 from bandroom.wire.topics import Filter, Leaf, Room, Topic
@@ -38,6 +41,7 @@ T = TypeVar("T")
 MAX_QUEUED = 50_000  # a whole district's presences after a restart of the broker
 SETTLE_S = 2.0
 GATE_READS_WITHIN_S = 0.5  # it looks at least every 100 ms
+KEYS_READ_WITHIN_S = 5.0
 _LOOK_EVERY_S = 0.005
 
 
@@ -124,6 +128,23 @@ class RoomsService:
             store=store,
             gate="the gate log cannot be written: is the disk full?" if self.control.gate.broken else None,
         )
+
+    async def rotate_keys(self, *, masters: bool) -> KeyRing:
+        """New signing keys (or a new master key for devices), in use once the gate knows them; nobody is thrown out.
+
+        Raises ``Unavailable`` if the broker does not take them: the old ones then go on being used.
+        """
+        ring = await self.call(add_keys, self.home, masters=masters)
+        hang_up(self.home)
+        wanted = {key.kid for key in (*ring.people, *ring.service)}
+        deadline = self._loop.time() + KEYS_READ_WITHIN_S
+        while not masters and not wanted <= known_kids(self.home.gate_status):
+            if self._loop.time() > deadline:
+                raise Unavailable("the broker has not taken the new keys yet: send it SIGHUP, or restart it")
+            await asyncio.sleep(_LOOK_EVERY_S)
+        self.control.keys = ring
+        log.info("keys rotated", masters=masters, signs=ring.signs_people.kid)
+        return ring
 
     # -- running
 
@@ -232,3 +253,11 @@ class RoomsService:
 
     def _stalled(self) -> None:
         log.warning("the broker does not answer")
+
+
+def hang_up(home: Home) -> None:
+    """Have the broker read its keys again; it does so by itself at its next start."""
+    try:
+        os.kill(RunInfo.read(home).pids.broker, signal.SIGHUP)
+    except (NotRunning, OSError) as error:
+        log.warning("the broker was not told to read its keys", error=str(error))

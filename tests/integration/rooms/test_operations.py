@@ -243,3 +243,26 @@ async def test_the_live_view_plays_and_mutes_by_single_keys(school: School) -> N
         await asyncio.to_thread(process.wait)
         os.close(leader)
         os.close(follower)
+
+
+async def test_keys_are_rotated_under_a_lesson_and_nobody_notices(start_stack: StartStack, home: Home) -> None:
+    """Connections stay, old tokens and passwords still open, new ones come from the new key."""
+    stack = start_stack(home)
+    with owner(stack) as http:
+        school = new_school(stack, http, "lincoln")
+        room = school.room(bpm=300, start=True)
+        old, device = school.join(room), school.post("/devices", {"sub": "d-drum", "room": room.room}).json()
+        wanted = [Filter(Leaf.BEAT, room.tenant, room.room)]
+        async with school.ear(old, *wanted) as ann:
+            await ann.wait(lambda i: isinstance(i.message, Beat), "a beat")
+            for options in ([], ["--devices"], []):
+                stack.cli("keys", "rotate", *options)
+            new = school.join(room)
+            assert new["token"].split(".")[0] != old["token"].split(".")[0]
+            for access in (school.token("s-again", room), device, new):
+                async with school.ear(access, *wanted) as other:
+                    await other.wait(lambda i: isinstance(i.message, Beat), "a beat")
+            assert ann.connection.counters.connects == 1
+            assert school.call("/api/renew", old["token"]).status_code == 200
+        async with school.ear(old, *wanted) as again:
+            await again.wait(lambda i: isinstance(i.message, Beat), "a beat with the old token")

@@ -87,3 +87,23 @@ def test_service_parts_get_a_fresh_token_at_each_connect(keyed_home: Home) -> No
     for role, n in ((Role.TEMPO, None), (Role.ROOMS, 1), (Role.TEACHER, None)):
         with pytest.raises(ValueError, match="no part of the service"):
             service_credential(keyed_home, role, n)
+
+
+def test_a_rotation_adds_and_retires_only_what_nothing_needs(empty_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new key signs, the one before verifies, and one is deleted when all it signed has expired."""
+    import time
+
+    from bandroom.auth import keys
+
+    first = ensure_keys(empty_home)
+    second = keys.add_keys(empty_home, masters=False)
+    assert [key.kid for key in second.people[:-1]] == [first.signs_people.kid]
+    assert second.signs_people.kid > first.signs_people.kid
+    third = keys.add_keys(empty_home, masters=True)
+    assert third.masters[:-1] == first.masters
+    later = time.time() + keys.RETIRE_AFTER_S + 60
+    monkeypatch.setattr(keys.time, "time", lambda: later)
+    fourth = keys.add_keys(empty_home, masters=False)
+    assert first.signs_people.kid not in [key.kid for key in fourth.people]
+    assert second.signs_people.kid in [key.kid for key in fourth.people]
+    assert second.signs_people.kid in empty_home.gate_keys.read_text()
