@@ -29,6 +29,17 @@ from bandroom.testing import wait_until
 TREE = Path(__file__).parents[1]
 BANDROOM = (sys.executable, "-P", "-m", "bandroom.cli")
 UP_WITHIN_S = 60.0
+# Longest first: pytest-xdist hands out whole files in this order, and one that comes last keeps everybody waiting.
+LONG_FILES = (
+    "attack/test_random.py",
+    "integration/rooms/test_channels.py",
+    "integration/test_kill.py",
+    "integration/test_wheel.py",
+    "integration/devices/test_terminal.py",
+    "gate/test_isolation.py",
+    "attack/test_limits.py",
+    "browser/test_outages.py",
+)
 DOWN_WITHIN_S = 30.0
 
 
@@ -247,6 +258,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             yield running
         finally:
             _end(running)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first, the others keep their order."""
+    rank = {str(TREE / "tests" / name): place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get(str(item.path), len(rank)))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
