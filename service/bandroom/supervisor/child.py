@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
@@ -148,7 +149,9 @@ class Child:
             if _says_ready(line):
                 self.ready.set()
             else:
-                os.write(self._log, line + b"\n")
+                # A full disk costs a line of log, not a running part.
+                with contextlib.suppress(OSError):
+                    os.write(self._log, line + b"\n")
         self._rest = self._rest[-65536:]
 
     def _ended(self) -> None:

@@ -68,27 +68,35 @@ class Part:
             await self._pause(delay_s)
             if self._stopping:
                 return
-            self.spec.before()
-            began = time.monotonic()
-            self.child = child = self.spec.start()
             tries += 1
-            was_ready = self.up = await self._is_ready(child)
-            if was_ready:
-                if not self.first_up.done():
-                    self.first_up.set_result(None)
-                self.changed()
-            await child.exited.wait()
-            self.up = False
+            ending, lived = await self._one_life()
             if self._stopping:
                 return
-            self.say(f"{self.spec.name} {child.ending}; starting it again (see {self.spec.log})")
+            self.say(f"{self.spec.name} {ending}; starting it again (see {self.spec.log})")
             if not self.first_up.done() and tries >= _TRIES_AT_FIRST:
-                self._give_up(child)
+                self._give_up(ending)
                 return
             # A first death comes out of the blue and costs no time; one that follows soon is a fault that may stay.
-            soon = not was_ready or time.monotonic() - began < _LIVED_LONG_S
-            deaths = deaths + 1 if soon else 0
+            deaths = 0 if lived else deaths + 1
             delay_s = min(_FIRST_DELAY_S * 2 ** (deaths - 2), _LONGEST_DELAY_S) if deaths > 1 else 0.0
+
+    async def _one_life(self) -> tuple[str, bool]:
+        """Start it and wait for its end: how it ended, and whether it had lived for a while before."""
+        began = time.monotonic()
+        try:
+            self.spec.before()
+            self.child = child = self.spec.start()
+        except OSError as error:  # no memory, no disk, no such program
+            self.child = None
+            return f"cannot be started: {error}", False
+        was_ready = self.up = await self._is_ready(child)
+        if was_ready:
+            if not self.first_up.done():
+                self.first_up.set_result(None)
+            self.changed()
+        await child.exited.wait()
+        self.up = False
+        return child.ending, was_ready and time.monotonic() - began > _LIVED_LONG_S
 
     async def stop(self) -> None:
         """End it: asked first, by force when its grace is over."""
@@ -126,9 +134,10 @@ class Part:
             child.kill()
         return ready in done and not child.exited.is_set()
 
-    def _give_up(self, child: Child) -> None:
-        text = f"{self.spec.name} {child.ending} at its start, {_TRIES_AT_FIRST} times: "
-        self.first_up.set_exception(StartError(f"{text}{child.last_words() or 'no word'} (log: {self.spec.log})"))
+    def _give_up(self, ending: str) -> None:
+        words = self.child.last_words() if self.child else ""
+        text = f"{self.spec.name} {ending} at its start, {_TRIES_AT_FIRST} times: {words or 'no word'}"
+        self.first_up.set_exception(StartError(f"{text} (log: {self.spec.log})"))
 
 
 class WarmPool:

@@ -223,8 +223,11 @@ class Supervisor:
             service=self._service.pid,
             tempo=tuple(worker.pid for worker in self._workers),
         )
-        RunInfo(mqtt=state.mqtt, http=HttpAddress(url=state.http_url), pids=pids).write(self._plan.home)
-        self._pool.prepare()
+        try:
+            RunInfo(mqtt=state.mqtt, http=HttpAddress(url=state.http_url), pids=pids).write(self._plan.home)
+            self._pool.prepare()
+        except OSError as error:  # a full disk, say: scripts see old process ids, and the music goes on
+            self._say(f"run.json or the spare worker could not be renewed: {error}")
 
     def _broker_spec(self, argv: tuple[str, ...]) -> Spec:
         home, mqtt = self._plan.home, self._plan.state.mqtt

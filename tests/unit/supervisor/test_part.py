@@ -68,6 +68,19 @@ async def test_gives_up_on_one_that_never_gets_ready(tmp_path: Path) -> None:
     await _with(part, act)
 
 
+async def test_program_that_is_not_there(tmp_path: Path) -> None:
+    """A part whose program cannot be started fails by its name instead of taking the supervisor down."""
+    log = tmp_path / "part.log"
+    spec = Spec("part", start=lambda: Child((str(tmp_path / "nowhere"),), log), log=log, grace_s=1)
+    part = Part(spec, lambda _: None, lambda: None)
+
+    async def act() -> None:
+        with pytest.raises(StartError, match="nowhere"):
+            await part.first_up
+
+    await _with(part, act)
+
+
 async def test_growing_delay(tmp_path: Path) -> None:
     """One that was ready but keeps dying is started ever more slowly, so that it cannot eat a core."""
     said: list[str] = []
