@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -260,6 +261,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             _end(running)
 
 
+def pytest_configure() -> None:
+    """One seed for a run, printed and settable: pytest-xdist's workers must all collect the same tests."""
+    os.environ.setdefault("BANDROOM_SEED", str(secrets.randbelow(10**6 - 1) + 1))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files come first, the others keep their order."""
     rank = {str(TREE / "tests" / name): place for place, name in enumerate(LONG_FILES)}
@@ -267,7 +273,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Which broker the integration tests use."""
+    """Which broker the integration tests use, and the seed of what is drawn at random."""
     found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     binary = os.environ.get("BANDROOM_MOSQUITTO") or found
     if binary is None:
@@ -277,4 +283,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         local = f"local binary {binary}, {banner[0] if banner else 'version unknown'}"
     engine = _docker_engine()
     shared = f"container (Docker engine {engine})" if engine else "local binary (no Docker engine answers)"
-    return [f"broker: `stack` uses the {shared}; tests that kill parts use the {local}"]
+    return [
+        f"broker: `stack` uses the {shared}; tests that kill parts use the {local}",
+        f"seed: BANDROOM_SEED={os.environ['BANDROOM_SEED']}",
+    ]
