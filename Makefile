@@ -25,7 +25,7 @@ demo: setup ## a class of eight virtual instruments plays a round
 	@$(BIN)/bandroom demo $(ARGS)
 
 test: setup-test ## all tests, a real broker included
-	@$(BIN)/pytest -n $(PYTEST_JOBS) --dist loadfile -q $(ARGS)
+	@$(BIN)/pytest -n $(PYTEST_JOBS) --dist loadfile $(ARGS)
 
 check: setup-test ## lint, types, import rules, schemas, docs
 	@$(BIN)/python scripts/check.py
