@@ -21,8 +21,8 @@ from bandroom_devices.exchange import ClockExchange
 from bandroom_devices.hearing import HeardNote, Hearing
 from bandroom_devices.joining import JoinDesk, Membership
 from bandroom_devices.line import Identity, Line
-from bandroom_devices.listeners import Changes, Listeners, either
-from bandroom_devices.localclock import LocalClock
+from bandroom_devices.listeners import Changes, Listeners
+from bandroom_devices.localclock import Flag, LocalClock, sleep_until
 from bandroom_devices.servertime import ServerTime
 from bandroom_devices.sounding import Ended
 from bandroom_devices.view import RoomView
@@ -83,13 +83,13 @@ class Core:
         self._endpoint = endpoint
         self._exchange = ClockExchange()
         self._hearing = Hearing()
-        self._burst_due = asyncio.Event()
-        self._hanging_due = asyncio.Event()
+        self._burst_due = Flag()
+        self._hanging_due = Flag()
         self._assigned: asyncio.Queue[RoomId | None] = asyncio.Queue()
         self._first_burst = True
         self.resyncs = 0
         self._refused_since_us: int | None = None
-        self._refused = asyncio.Event()
+        self._refused = Flag()
         self._hears: dict[Leaf, None] = {}
 
     # -- coming and going
@@ -264,17 +264,16 @@ class Core:
             if self._burst_due.is_set() or plan.next_us is None:
                 self._burst_due.clear()
                 plan.start(self.clock.now_us())
-            await self.clock.sleep_until(min(plan.next_us or 0, self.clock.now_us() + STEP_US))
+            await sleep_until(self.clock, min(plan.next_us or 0, self.clock.now_us() + STEP_US))
             now_us = self.clock.now_us()
-            if plan.due(now_us, self.time.bound_us(now_us)):
+            if plan.due(now_us, self.time.steered_bound_us):
                 ping = self._exchange.ping(self.clock.now_us())
                 await self.publish_in_room(lambda room: room.clock_ping(self.who.subject), ping)
             elif (plan.next_us or 0) - now_us > STEP_US:
                 # The burst is over and its replies are in.
                 self._first_burst = self._first_burst and not self.time.synced
                 self._steer()
-                rest = asyncio.ensure_future(self.clock.sleep_until(plan.next_us or 0))
-                await either(self._burst_due, rest)
+                await sleep_until(self.clock, plan.next_us or 0, unless=self._burst_due)
 
     def _steer(self) -> None:
         now_us, was_synced = self.clock.now_us(), self.time.synced
@@ -295,7 +294,7 @@ class Core:
             due_us = self._hearing.next_expiry_us()
             if due_us is None:
                 await self._hanging_due.wait()
-            elif await either(self._hanging_due, asyncio.ensure_future(self.clock.sleep_until(due_us))):
+            elif await sleep_until(self.clock, due_us, unless=self._hanging_due):
                 now_us = self.clock.now_us()
                 self._heard(self._hearing.expire(now_us, self._server(now_us)))
 
@@ -304,7 +303,7 @@ class Core:
         backoff = Backoff(cap_s=30)
         renew_us = self.clock.now_us() + self._renew_after_us()
         while True:
-            if not await either(self._refused, asyncio.ensure_future(self.clock.sleep_until(renew_us))):
+            if not await sleep_until(self.clock, renew_us, unless=self._refused):
                 self._refused.clear()
             if await self._try_renewal(desk):
                 backoff = Backoff(cap_s=30)

@@ -26,8 +26,7 @@ from bandroom_devices.core import Core, HeardBeat, HeardMidi
 from bandroom_devices.hearing import HeardNote
 from bandroom_devices.joining import JoinDesk
 from bandroom_devices.line import Identity
-from bandroom_devices.listeners import either
-from bandroom_devices.localclock import LocalClock, SystemClock
+from bandroom_devices.localclock import Flag, LocalClock, SystemClock, sleep_until
 
 _LATE_US = 100_000  # a program is told of a beat that is late by less; what sounds it can judge for itself
 _FINE_US = 50_000  # the offset may be corrected while one sleeps, so the last stretch is measured afresh
@@ -186,7 +185,7 @@ class Device:
     async def sleep_until(self, server_us: int) -> None:
         """Return at ``server_us`` server time (early by ``early_us``), never sooner."""
         await self.synced()
-        while not await self._reach(server_us, asyncio.Event()):
+        while not await self._reach(server_us, Flag()):
             pass
 
     async def beats(self) -> AsyncIterator[Beat]:
@@ -211,7 +210,8 @@ class Device:
             if wake_us is None:
                 await following.wait()
             else:
-                await self._reach_local(wake_us, following)
+                # One more, since the two clocks' rounding may put that a microsecond before the beat.
+                await self._reach_local(wake_us + 1, following)
 
     async def reach_position(self, k: float) -> int | None:
         """Wait until the music is at ``k`` ticks (960 a quarter, 0 at the first beat); the server time of that.
@@ -231,13 +231,13 @@ class Device:
         """Wait until something about the room changes: its tempo map, its state, who is in."""
         await self._core.changes.following.wait()
 
-    async def _reach_local(self, local_us: int, unless: asyncio.Event) -> None:
+    async def _reach_local(self, local_us: int, unless: Flag) -> None:
         """Wait for a local time, or until it is time to work that out again."""
         soon_us = self._core.clock.now_us() + 2 * _FINE_US
         until_us = local_us if local_us <= soon_us else local_us - _FINE_US
-        await either(unless, asyncio.ensure_future(self._core.clock.sleep_until(until_us)))
+        await sleep_until(self._core.clock, until_us, unless=unless)
 
-    async def _reach(self, server_us: int, unless: asyncio.Event) -> bool:
+    async def _reach(self, server_us: int, unless: Flag) -> bool:
         """Wait for a server time; False as soon as ``unless`` is set before."""
         while not unless.is_set():
             now_us = self._core.clock.now_us()
@@ -325,7 +325,7 @@ class Device:
         return t_us
 
     async def _end_after(self, notes: tuple[int, ...], channel: int, length_s: float) -> None:
-        await self._core.clock.sleep_until(self._core.clock.now_us() + round(length_s * 1e6))
+        await sleep_until(self._core.clock, self._core.clock.now_us() + round(length_s * 1e6))
         await self.release(*notes, channel=channel)
 
     async def _send_note(self, note: m.Note) -> bool:

@@ -31,7 +31,7 @@ from bandroom.wire.messages import Presence
 from bandroom.wire.topics import Filter, Topic, presence
 
 from bandroom_devices.errors import DeviceError, Refused, Unreachable
-from bandroom_devices.localclock import LocalClock
+from bandroom_devices.localclock import LocalClock, sleep_until
 
 M = TypeVar("M", bound=Message)
 
@@ -146,7 +146,7 @@ class Line:
             await ready
             self._leg = leg
             if former is not None:
-                await self._clock.sleep_until(self._clock.now_us() + _OVERLAP_US)
+                await sleep_until(self._clock, self._clock.now_us() + _OVERLAP_US)
                 await self._part(former)
         except BaseException:
             self._leg = former

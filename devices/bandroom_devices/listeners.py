@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Generator
 from typing import Generic, TypeVar
 
+from bandroom_devices.localclock import Flag
+
 T = TypeVar("T")
 
 MAX_WAITING = 1000
@@ -65,25 +67,14 @@ class Changes:
     """Tells waiters that something is different now. What it is they look up themselves."""
 
     def __init__(self) -> None:
-        self._next = asyncio.Event()
+        self._next = Flag()
 
     def notify(self) -> None:
         """Wake everybody who waits."""
         self._next.set()
-        self._next = asyncio.Event()
+        self._next = Flag()
 
     @property
-    def following(self) -> asyncio.Event:
+    def following(self) -> Flag:
         """Is set by the next ``notify``. Take it before looking, so that nothing falls in between."""
         return self._next
-
-
-async def either(event: asyncio.Event, sleep: asyncio.Task[None]) -> bool:
-    """Wait for whichever comes first; True when it was ``sleep``, which is cancelled otherwise."""
-    waiter = asyncio.ensure_future(event.wait())
-    try:
-        await asyncio.wait((waiter, sleep), return_when=asyncio.FIRST_COMPLETED)
-        return sleep.done() and not event.is_set()
-    finally:
-        waiter.cancel()
-        sleep.cancel()

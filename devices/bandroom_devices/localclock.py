@@ -14,10 +14,11 @@ import itertools
 import sys
 import threading
 import time
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-_SLEEP_SHORT_S = 0.002  # an event loop's timers are late by up to 1 ms and more: the rest is the alarm's
+Waiter = asyncio.Future[None]
 
 
 class LocalClock(Protocol):
@@ -27,9 +28,68 @@ class LocalClock(Protocol):
         """What the clock reads now."""
         ...
 
-    async def sleep_until(self, local_us: int) -> None:
-        """Return when the clock reads ``local_us``; at once when it does already. Never early."""
+    def wake_at(self, local_us: int, waiter: Waiter) -> None:
+        """Complete ``waiter``, unless it is done by then, when the clock reads ``local_us`` or a little before."""
         ...
+
+
+class Flag:
+    """An ``asyncio.Event`` that can also cut a ``sleep_until`` short."""
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiters: set[Waiter] = set()
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self._set
+
+    def set(self) -> None:
+        """Set it, waking whoever waits."""
+        self._set = True
+        for waiter in self._waiters:
+            wake(waiter)
+
+    def clear(self) -> None:
+        """Take it back."""
+        self._set = False
+
+    async def wait(self) -> None:
+        """Wait until it is set."""
+        while not self._set:
+            waiter: Waiter = asyncio.get_running_loop().create_future()
+            with self.waking(waiter):
+                await waiter
+
+    @contextlib.contextmanager
+    def waking(self, waiter: Waiter) -> Generator[None]:
+        """``set`` completes ``waiter`` during the block."""
+        self._waiters.add(waiter)
+        try:
+            yield
+        finally:
+            self._waiters.discard(waiter)
+
+
+def wake(waiter: Waiter) -> None:
+    """Complete ``waiter`` unless it is done, or nobody waits any more."""
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+async def sleep_until(clock: LocalClock, local_us: int, unless: Flag | None = None) -> bool:
+    """Return True when ``clock`` reads ``local_us`` or more, at once if it does; False as soon as ``unless`` is set.
+
+    One future and no task: between the alarm and the note there is as little as can be.
+    """
+    while clock.now_us() < local_us:
+        if unless is not None and unless.is_set():
+            return False
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        clock.wake_at(local_us, waiter)
+        with unless.waking(waiter) if unless is not None else contextlib.nullcontext():
+            await waiter
+    return True
 
 
 class SystemClock:
@@ -39,13 +99,10 @@ class SystemClock:
         """Microseconds since some point before the process began."""
         return _steady_ns() // 1000
 
-    async def sleep_until(self, local_us: int) -> None:
+    def wake_at(self, local_us: int, waiter: Waiter) -> None:
         """See ``LocalClock``. Late by about 0.1 ms."""
-        while (left_us := local_us - self.now_us()) > 0:
-            if left_us > 2e6 * _SLEEP_SHORT_S:
-                await asyncio.sleep(left_us / 1e6 - _SLEEP_SHORT_S)
-            else:
-                await _alarm.ring(time.monotonic() + left_us / 1e6)
+        # Rounded up by one: the clock's own digits below a microsecond are cut off.
+        _alarm.ring(time.monotonic() + (local_us - self.now_us() + 1) / 1e6, waiter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +123,15 @@ class SkewedClock:
         base = base or SystemClock()
         return cls(offset_us, ppm, base, base.now_us())
 
-    def _from_base(self, base_us: int) -> int:
-        return base_us + self.offset_us + round((base_us - self.origin_us) * self.ppm * 1e-6)
-
     def now_us(self) -> int:
         """See ``LocalClock``."""
-        return self._from_base(self.base.now_us())
+        base_us = self.base.now_us()
+        return base_us + self.offset_us + round((base_us - self.origin_us) * self.ppm * 1e-6)
 
-    async def sleep_until(self, local_us: int) -> None:
+    def wake_at(self, local_us: int, waiter: Waiter) -> None:
         """See ``LocalClock``."""
         elapsed = (local_us - self.offset_us - self.origin_us) / (1 + self.ppm * 1e-6)
-        # Rounded up by one, since rounding may not wake anybody early.
-        await self.base.sleep_until(self.origin_us + int(elapsed) + 1)
+        self.base.wake_at(self.origin_us + int(elapsed) + 1, waiter)
 
 
 def _steady_ns() -> int:
@@ -86,45 +140,39 @@ def _steady_ns() -> int:
 
 
 class _Alarm:
-    """One thread that sleeps for everybody's last two milliseconds.
+    """One thread that sleeps for everybody.
 
-    An event loop wakes on whole milliseconds (its poll rounds up), a thread within about 0.1 ms; blocking the
-    loop instead would delay whatever else it carries, clock replies above all.
+    An event loop wakes on whole milliseconds (its poll rounds up), a thread within about 0.1 ms; spinning or
+    blocking the loop instead would delay whatever else it carries, clock replies above all.
     """
 
     def __init__(self) -> None:
         self._wake = threading.Condition()
-        self._due: list[tuple[float, int, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._due: list[tuple[float, int, Waiter]] = []
         self._order = itertools.count()
         self._thread: threading.Thread | None = None
 
-    async def ring(self, monotonic_s: float) -> None:
-        """Return when ``time.monotonic()`` has reached ``monotonic_s``."""
-        loop = asyncio.get_running_loop()
-        rung: asyncio.Future[None] = loop.create_future()
+    def ring(self, monotonic_s: float, waiter: Waiter) -> None:
+        """Complete ``waiter``, in its own loop, when ``time.monotonic()`` has reached ``monotonic_s``."""
         with self._wake:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="bandroom-alarm", daemon=True)
                 self._thread.start()
-            heapq.heappush(self._due, (monotonic_s, next(self._order), loop, rung))
-            self._wake.notify()
-        await rung
+            heapq.heappush(self._due, (monotonic_s, next(self._order), waiter))
+            if self._due[0][2] is waiter:
+                self._wake.notify()
 
     def _run(self) -> None:
         with self._wake:
             while True:
                 now = time.monotonic()
                 while self._due and self._due[0][0] <= now:
-                    _, _, loop, rung = heapq.heappop(self._due)
-                    # A loop that was closed meanwhile has nobody waiting any more.
-                    with contextlib.suppress(RuntimeError):
-                        loop.call_soon_threadsafe(_ring, rung)
+                    waiter = heapq.heappop(self._due)[2]
+                    if not waiter.done():
+                        # A loop that was closed meanwhile has nobody waiting any more.
+                        with contextlib.suppress(RuntimeError):
+                            waiter.get_loop().call_soon_threadsafe(wake, waiter)
                 self._wake.wait(self._due[0][0] - now if self._due else None)
-
-
-def _ring(rung: asyncio.Future[None]) -> None:
-    if not rung.done():
-        rung.set_result(None)
 
 
 _alarm = _Alarm()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from bandroom.music.clock_filter import ClockFilter
 from bandroom.music.slew import SlewedClock
 
@@ -17,6 +19,8 @@ class ServerTime:
         self._filter = ClockFilter()
         self.clock = SlewedClock()
         """What all that plays follows; set once ``synced``."""
+        self.steered_bound_us = inf
+        """``bound_us`` when it was last steered: asking for it costs nothing."""
 
     def add(self, sample: Sample) -> None:
         """Learn from one exchange; one that cannot have happened is ignored. ``steer`` puts it to use."""
@@ -28,6 +32,7 @@ class ServerTime:
         """
         if not self._filter.synced:
             return True
+        self.steered_bound_us = self._filter.bound_at(local_us)
         offset_us, skew = self._filter.offset_at(local_us), self._filter.skew_ppm * 1e-6
         return self.clock.steer(local_us, offset_us, skew, playing=playing) != "resync"
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from bandroom_devices.localclock import SkewedClock, SystemClock
+from bandroom_devices.localclock import Flag, SkewedClock, SystemClock, sleep_until
 from bandroom_devices.testing import ManualLocalClock
 
 
@@ -22,7 +22,7 @@ async def test_a_sleeper_on_a_skewed_clock_wakes_at_its_time_and_not_before(ppm:
     base = ManualLocalClock(5_000_000)
     clock = SkewedClock.starting_now(-2_000_000, ppm, base)
     wanted_us = clock.now_us() + 10_000_000
-    sleeper = asyncio.create_task(clock.sleep_until(wanted_us))
+    sleeper = asyncio.create_task(sleep_until(clock, wanted_us))
     await asyncio.sleep(0)
     await base.advance(9_990_000)
     assert not sleeper.done()
@@ -37,7 +37,7 @@ async def test_the_system_clock_never_wakes_early() -> None:
     clock = SystemClock()
     for wait_us in (0, 300, 5_000):
         due_us = clock.now_us() + wait_us
-        await asyncio.wait_for(clock.sleep_until(due_us), 5)
+        await asyncio.wait_for(sleep_until(clock, due_us), 5)
         assert clock.now_us() >= due_us
 
 
@@ -46,9 +46,20 @@ async def test_the_alarm_wakes_sleepers_in_the_order_of_their_times() -> None:
     clock, woken = SystemClock(), list[int]()
 
     async def sleep(wait_us: int, start_us: int) -> None:
-        await clock.sleep_until(start_us + wait_us)
+        await sleep_until(clock, start_us + wait_us)
         woken.append(wait_us)
 
     start_us = clock.now_us()
     await asyncio.gather(*(sleep(wait_us, start_us) for wait_us in (40_000, 20_000, 30_000)))
     assert woken == [20_000, 30_000, 40_000]
+
+
+async def test_a_flag_cuts_a_sleep_short() -> None:
+    """A sleeper that is told of a change returns at once, and says that its time has not come."""
+    clock, flag = ManualLocalClock(0), Flag()
+    sleeper = asyncio.create_task(sleep_until(clock, 1_000_000, unless=flag))
+    await clock.advance(500_000)
+    assert not sleeper.done()
+    flag.set()
+    assert await asyncio.wait_for(sleeper, 5) is False
+    assert await sleep_until(clock, 400_000, unless=flag) is True
