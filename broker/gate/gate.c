@@ -37,6 +37,7 @@ static struct {
     const struct mosquitto *leaving; /* whose DISCONNECT was the last event: its Will is judged next */
     const char *ping;                /* topic of the ping that was allowed just now, until MESSAGE answers it */
     const char *over_quota;          /* topic of a publish that MESSAGE shall refuse with the right reason (2.1) */
+    bool reloading;                  /* from RELOAD to the next event but BASIC_AUTH */
     bool just_admitted;              /* a takeover's Will may come next */
 } gate;
 
@@ -200,8 +201,11 @@ static int on_auth(int event, void *data, void *unused)
     gate.leaving = NULL;
     poll_log(); /* may replace the user name: ask->username is stale from here on */
     const char *id = mosquitto_client_id(ask->client), *user_name = mosquitto_client_username(ask->client);
-    if (known && id && strcmp(id, known->id) == 0 && identity_read(user_name, gate.nonce, &ignored))
-        return known->doomed ? BROKER_REFUSED : BROKER_OK; /* a reload asks again about the connected */
+    /* A reload asks again about all that the broker holds, sessions that a v5 client left behind included. To refuse one
+     * of those would put it on the broker's list of expiring sessions twice, and crash it later. Nothing is granted:
+     * who was let in stays in, and the doomed go at the next tick. */
+    if (gate.reloading && identity_read(user_name, gate.nonce, &ignored))
+        return BROKER_OK;
     if (known)
         clients_remove(&gate.clients, known); /* its DISCONNECT never came, and the address is in use anew */
 
@@ -318,6 +322,7 @@ static int on_acl(int event, void *data, void *unused)
     bool allowed = false;
     (void)event, (void)unused;
 
+    gate.reloading = false;
     if (ask->access == MOSQ_ACL_READ) { /* for each delivery: no look-up, no clock, no counter */
         const char *identity = mosquitto_client_username(ask->client);
         return identity && identity_may_read(gate.log.state, identity, ask->topic) ? BROKER_OK
@@ -378,6 +383,7 @@ static int on_reload(int event, void *data, void *unused)
     if (!load_keys())
         mosquitto_log_printf(BROKER_ERROR, "gate: %s: the old keys stay in force", gate.keys_error);
     gate.status.is_stale = true;
+    gate.reloading = true; /* the broker asks right after this, before it does anything else */
     return BROKER_OK; /* whatever happened: 2.1 leaves its main loop at anything else */
 }
 
@@ -419,7 +425,7 @@ static int on_tick(int event, void *data, void *unused)
     (void)data;
 #endif
     gate.leaving = NULL;
-    gate.just_admitted = false;
+    gate.just_admitted = gate.reloading = false;
     if (now - gate.polled_us >= POLL_US) {
         poll_log();
         clients_report(&gate.clients, report);

@@ -181,10 +181,18 @@ class Broker:
     def wait_ready(self, deadline_s: float = 20) -> None:
         def answers() -> bool:
             assert self.process.poll() is None, f"the broker ended:\n{self.log}"
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                return False
+            with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as local:
+                try:
+                    local.connect(self.home.socket_path)
+                    tcp.settimeout(deadline_s)
+                    tcp.connect(("127.0.0.1", self.port))
+                    # No MQTT: it is hung up on once the main loop runs, and with it the signal handlers.
+                    tcp.sendall(bytes(16))
+                    tcp.recv(1)
+                except ConnectionResetError:
+                    return True
+                except OSError:
+                    return False
             return True
 
         eventually(answers, "the broker to listen", deadline_s)

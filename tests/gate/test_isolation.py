@@ -13,24 +13,28 @@ ROOM = "tenant/lincoln/music_room/MUSIC-1234"
 OTHER = "tenant/other/music_room/MUSIC-1234"
 
 FORBIDDEN_FILTERS = [
-    "#", "+/#", "+/+/+/+/+", "tenant/#", "tenant/+/music_room/#", "tenant/lincoln/#", f"{ROOM}/#", f"{ROOM}/+", f"{ROOM}",
-    f"{OTHER}/beat", f"{OTHER}/#", "tenant/other/#", "/tenant/other/#", "tenant/+/music_room/+/beat",
-    "tenant/+/music_room/MUSIC-1234/beat", "tenant/lincoln/music_room/+/beat", "tenant/lincoln/music_room/CHOIR-0001/beat",
-    "tenant/lincoln-2/music_room/MUSIC-1234/beat", "tenant/lincol/music_room/MUSIC-1234/beat", "tenant/Lincoln/music_room/MUSIC-1234/beat",
-    "$SYS/#", "$SYS/broker/clients/connected", "$CONTROL/#", "$share/g/#", f"$share/g/{ROOM}/beat", "$share/g/tenant/other/#",
-    f"{ROOM}/control/t-kim", f"{ROOM}/control/+", f"{ROOM}/control/s-ann/reply", f"{ROOM}/clock/s-bob/r", f"{ROOM}/clock/+/r",
-    f"{ROOM}/clock/s-ann/q", f"{ROOM}/feedback/s-bob", f"{ROOM}/feedback/+", f"{ROOM}/limit/+", "tenant/lincoln/presence/+",
-    "tenant/lincoln/presence/s-bob", "tenant/lincoln/device/s-ann/room", "tenant/lincoln/device/d-drum/room",
-    f"{ROOM}/beat/", f"{ROOM}//beat", f"{ROOM}/../CHOIR-0001/beat", f"{ROOM}/note/", f"{ROOM}/note/+/+",
+    "#", "+/#", "+/+/+/+/+", "tenant/#", "tenant/+/music_room/#", "tenant/lincoln/#", f"{ROOM}/#", f"{ROOM}/+",
+    f"{ROOM}", f"{OTHER}/beat", f"{OTHER}/#", "tenant/other/#", "/tenant/other/#", "tenant/+/music_room/+/beat",
+    "tenant/+/music_room/MUSIC-1234/beat", "tenant/lincoln/music_room/+/beat",
+    "tenant/lincoln/music_room/CHOIR-0001/beat", "tenant/lincoln-2/music_room/MUSIC-1234/beat",
+    "tenant/lincol/music_room/MUSIC-1234/beat", "tenant/Lincoln/music_room/MUSIC-1234/beat", "$SYS/#",
+    "$SYS/broker/clients/connected", "$CONTROL/#", "$share/g/#", f"$share/g/{ROOM}/beat", "$share/g/tenant/other/#",
+    f"{ROOM}/control/t-kim", f"{ROOM}/control/+", f"{ROOM}/control/s-ann/reply", f"{ROOM}/clock/s-bob/r",
+    f"{ROOM}/clock/+/r", f"{ROOM}/clock/s-ann/q", f"{ROOM}/feedback/s-bob", f"{ROOM}/feedback/+", f"{ROOM}/limit/+",
+    "tenant/lincoln/presence/+", "tenant/lincoln/presence/s-bob", "tenant/lincoln/device/s-ann/room",
+    "tenant/lincoln/device/d-drum/room", f"{ROOM}/beat/", f"{ROOM}//beat", f"{ROOM}/../CHOIR-0001/beat",
+    f"{ROOM}/note/", f"{ROOM}/note/+/+",
 ]  # fmt: skip
 
 FORBIDDEN_TOPICS = [
-    f"{ROOM}/beat", f"{ROOM}/tempo", f"{ROOM}/room", f"{ROOM}/member/s-ann", f"{ROOM}/note/s-bob", f"{ROOM}/midi/s-bob",
-    f"{ROOM}/clock/s-ann/r", f"{ROOM}/clock/s-bob/q", f"{ROOM}/feedback/s-ann", f"{ROOM}/limit/s-ann", f"{ROOM}/control/s-ann",
-    f"{ROOM}/control/t-kim", f"{ROOM}/control/s-ann/reply", "tenant/lincoln/music_room/CHOIR-0001/note/s-ann", f"{OTHER}/note/s-ann",
-    f"{OTHER}/beat", "tenant/lincoln/presence/s-bob", "tenant/other/presence/s-ann", "tenant/lincoln/device/d-drum/room",
-    "$CONTROL/dynamic-security/v1", "$SYS/broker/connection/x/state", "$SYS/x", "anything", f"/{ROOM}/note/s-ann", f"{ROOM}/note/s-ann/",
-    f"{ROOM}/note/s-ann/beat", f"{ROOM}/note/S-ANN", f"{ROOM}/note/s-аnn", f"{ROOM}/../MUSIC-1234/note/s-ann", f"{ROOM}/x" * 30,
+    f"{ROOM}/beat", f"{ROOM}/tempo", f"{ROOM}/room", f"{ROOM}/member/s-ann", f"{ROOM}/note/s-bob",
+    f"{ROOM}/midi/s-bob", f"{ROOM}/clock/s-ann/r", f"{ROOM}/clock/s-bob/q", f"{ROOM}/feedback/s-ann",
+    f"{ROOM}/limit/s-ann", f"{ROOM}/control/s-ann", f"{ROOM}/control/t-kim", f"{ROOM}/control/s-ann/reply",
+    "tenant/lincoln/music_room/CHOIR-0001/note/s-ann", f"{OTHER}/note/s-ann", f"{OTHER}/beat",
+    "tenant/lincoln/presence/s-bob", "tenant/other/presence/s-ann", "tenant/lincoln/device/d-drum/room",
+    "$CONTROL/dynamic-security/v1", "$SYS/broker/connection/x/state", "$SYS/x", "anything", f"/{ROOM}/note/s-ann",
+    f"{ROOM}/note/s-ann/", f"{ROOM}/note/s-ann/beat", f"{ROOM}/note/S-ANN", f"{ROOM}/note/s-аnn",
+    f"{ROOM}/../MUSIC-1234/note/s-ann", f"{ROOM}/x" * 30,
 ]  # fmt: skip
 
 
@@ -209,10 +213,14 @@ def test_lower_role_after_reconnect(broker: Broker) -> None:
 def test_thousands_of_filters(broker: Broker) -> None:
     """38: thousands of filters, refused, end the connection that sends them; the others notice nothing."""
     ann, bob = broker.student(), broker.student(sub="s-bob")
-    with pytest.raises(ConnectionError):
+
+    def ask_on() -> None:
         for start in range(0, 9000, 100):
             answers = ann.subscribe(*(f"{OTHER}/note/s-x{n}" for n in range(start, start + 100)))
             assert set(answers) == {0x80}
+
+    with pytest.raises(ConnectionError):
+        ask_on()
     bob.settle()
 
 

@@ -35,7 +35,7 @@ def limit(broker: Broker, *limits: str) -> None:
 
 @pytest.mark.rule("LIM-1")
 def test_client_messages(broker: Broker) -> None:
-    """A client gets its burst, then its rate; the rest is dropped, and told of on limit/<sub>, at most once a second."""
+    """A client gets its burst, then its rate; the rest is dropped and reported, once a second at most."""
     limit(broker, "client_msgs 50 100")
     ear, ann = listener(broker, NOTE), broker.student()
     assert ann.subscribe(f"{ROOM}/limit/s-ann") == [0]
@@ -141,7 +141,7 @@ def test_control_and_clock_have_their_own(broker: Broker) -> None:
 
 
 def test_reason_over_the_limit(broker: Broker, leg: Leg) -> None:
-    """MQTT 5, QoS 1, over the limit: 0x97 where the broker's version can say it, else 0x87; 3.1.1: an ordinary PUBACK."""
+    """MQTT 5, QoS 1, over the limit: 0x97 where the broker can say it, else 0x87; in 3.1.1 an ordinary PUBACK."""
     limit(broker, "control_msgs 1 3")
     ear = listener(broker, f"{ROOM}/control/+")
     teacher = broker.teacher(version=5)
@@ -183,11 +183,15 @@ def test_flooder_is_thrown_out(broker: Broker) -> None:
     assert bob.subscribe(f"{ROOM}/beat") == [0]
     ann = broker.student()
     data = packet(PUBLISH, text(NOTE) + b"x") * 1000
-    with pytest.raises(ConnectionError):
+
+    def flood() -> None:
         for n in range(200):
             ann.send(data)
             tempo.publish(f"{ROOM}/beat", struct.pack(">I", n))
             tempo.settle()
+
+    with pytest.raises(ConnectionError):
+        flood()
     for digit in (None, 1, 2):
         with pytest.raises(Refused):
             broker.student(digit=digit)
@@ -223,7 +227,7 @@ class TestAddresses:
             return answer is not None and answer.kind == CONNACK and answer.body[1] == 0
 
     def test_failures_are_limited_by_address(self, broker: Broker) -> None:
-        """After so many failures an address is served only for subjects that were let in lately; others never notice."""
+        """After so many failures an address is served only for subjects let in lately; others never notice."""
         assert self.attempt(broker, "127.0.0.7", good=True)
         rounds = 0
         while self.attempt(broker, "127.0.0.7", good=True, sub=f"s-new{rounds}"):

@@ -61,7 +61,7 @@ def answers_of_python(case: dict[str, Any]) -> list[bool]:
 
 def compare(case: dict[str, Any], said: list[bool]) -> None:
     wrong = [
-        f"{c['do']} {c['topic']} qos {c['qos']} retain {c['retain']}: {'allowed' if got else 'denied'}, rule {c['rule']}"
+        f"{c['do']} {c['topic']} qos {c['qos']} retain {c['retain']}: {got}, rule {c['rule']}"
         for c, got in zip(case["checks"], said, strict=True)
         if got is not c["allow"]
     ]

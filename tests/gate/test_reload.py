@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
-from gatekit import Broker, GateHome, SigningKey, eventually
+from gatekit import Broker, GateHome, SigningKey, Will, eventually
 from raw_mqtt import Refused
 
 ROOM = "tenant/lincoln/music_room/MUSIC-1234"
@@ -107,3 +108,26 @@ def test_clock_of_another_boot(home: GateHome, start_broker: Callable[..., Broke
     refused = start_broker(wait=False)
     assert refused.process.wait(10) != 0
     assert "written before this machine last started" in refused.log
+
+
+def test_reload_with_sessions_left_behind(broker: Broker) -> None:
+    """25: sessions that v5 clients left, and Wills still to come, survive nothing and break nothing at SIGHUP."""
+    rooms = broker.service()
+    for n in range(10):
+        will = Will("tenant/lincoln/presence/s-ann", delay_s=1) if n % 2 else None
+        left = broker.student(digit=n, version=5, will=will, properties=b"\x11\x00\x00\x00\x02")
+        assert left.subscribe(f"{ROOM}/beat", f"{ROOM}/tempo", qos=1) == [1, 1]
+        left.vanish()
+    for _ in range(3):
+        os.kill(broker.process.pid, signal.SIGHUP)
+        assert rooms.publish(f"{ROOM}/tempo", b"{}", 1, True) == 0
+        rooms.settle()
+    for n in range(5):
+        with pytest.raises(Refused):
+            broker.student(digit=n, version=5, clean=False)
+        heir = broker.student(digit=n, version=5)
+        assert heir.heard() == []
+    late = time.monotonic() + 3.5  # until the other sessions have expired
+    while time.monotonic() < late:
+        rooms.settle()
+        time.sleep(0.1)

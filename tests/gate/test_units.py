@@ -12,7 +12,8 @@ import pytest
 from gatekit import SANITIZE, build
 
 NAMES = [
-    "names", "numbers", "splitting", "maps", "json", "log_lines", "facts", "buckets", "kept_out", "pings", "identities", "expiry",
+    "names", "numbers", "splitting", "maps", "json", "log_lines", "facts", "buckets", "kept_out", "pings",
+    "identities", "expiry",
 ]  # fmt: skip
 
 

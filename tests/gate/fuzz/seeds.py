@@ -13,16 +13,17 @@ from gatekit import SigningKey, line_with_checksum
 TOKEN = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjAxMjM0NTY3In0.eyJpc3MiOiJiYW5kcm9vbSJ9.AAAA"
 ENTRIES = [
     "open lincoln MUSIC-1234", "close lincoln MUSIC-1234", "assign lincoln d-x -", "assign lincoln d-x MUSIC-1234",
-    "mute lincoln MUSIC-1234 s-x", "unmute lincoln MUSIC-1234 s-x", "muteall lincoln MUSIC-1234", "unmuteall lincoln MUSIC-1234",
-    "kick lincoln s-x", "revoke lincoln s-x 1 2", "revokejti lincoln a-b_C 2", "floor lincoln d-x 2", "limit lincoln subs 1 2",
-    "member lincoln MUSIC-1234 s-x",
+    "mute lincoln MUSIC-1234 s-x", "unmute lincoln MUSIC-1234 s-x", "muteall lincoln MUSIC-1234",
+    "unmuteall lincoln MUSIC-1234", "kick lincoln s-x", "revoke lincoln s-x 1 2", "revokejti lincoln a-b_C 2",
+    "floor lincoln d-x 2", "limit lincoln subs 1 2", "member lincoln MUSIC-1234 s-x",
 ]  # fmt: skip
 
 
 def main(out: Path) -> None:
     now = 1_800_000_000
     claims = {
-        "iss": "bandroom", "aud": "bandroom", "sub": "s-x", "tenant": "lincoln", "role": "student", "room": "MUSIC-1234",
+        "iss": "bandroom", "aud": "bandroom", "sub": "s-x", "tenant": "lincoln", "role": "student",
+        "room": "MUSIC-1234",
         "iat": now - 5, "nbf": now - 5, "exp": now + 60, "jti": "x",
     }  # fmt: skip
     keys = f"bandroom-keys 1\n{SigningKey('teacher,student,viewer', '01234567').line}\nmaster 1 {'00' * 32}\n"
@@ -30,8 +31,8 @@ def main(out: Path) -> None:
         line_with_checksum(f"{n} {e}") for n, e in enumerate(ENTRIES, 1)
     )
     leaves = [
-        "beat", "tempo", "room", "member/s-x", "note/s-x", "note/+", "midi/s-x", "clock/s-x/q", "clock/s-x/r", "control/t-x",
-        "control/t-x/reply", "feedback/s-x", "limit/s-x", "#", "+",
+        "beat", "tempo", "room", "member/s-x", "note/s-x", "note/+", "midi/s-x", "clock/s-x/q", "clock/s-x/r",
+        "control/t-x", "control/t-x/reply", "feedback/s-x", "limit/s-x", "#", "+",
     ]  # fmt: skip
     topics = [f"tenant/{t}/music_room/MUSIC-1234/{leaf}" for t in ("lincoln", "other", "+") for leaf in leaves]
     topics += [
