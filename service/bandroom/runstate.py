@@ -68,6 +68,8 @@ class RunState(_Frozen):
     """Without a slash at its end; join links and QR codes begin with it."""
     lan: bool
     tempo_workers: int
+    mqtt_public_host: str = ""
+    """The broker's name for clients, where our own parts know it by another: seen from outside a container."""
 
     @property
     def http_url(self) -> str:

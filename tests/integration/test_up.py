@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from bandroom.paths import Home
-from bandroom.runstate import NotRunning, RunInfo
+from bandroom.runstate import NotRunning, RunInfo, RunState
 from bandroom.supervisor.errors import StartError
 from bandroom.supervisor.gate import find_gate
 from bandroom.supervisor.ports import lan_address
@@ -200,9 +200,11 @@ def test_broker_of_somebody_else(start_stack: StartStack, home: Home, free_port:
     broker = subprocess.Popen([str(script), str(home.broker_conf)], env={**os.environ, "PATH": path})
     try:
         more = {"BANDROOM_EXTERNAL_BROKER": "true", "BANDROOM_GATE": str(library)}
-        stack = start_stack(home, "--mqtt-port", str(port), **more)
+        stack = start_stack(home, "--mqtt-port", str(port), "--public-url", "https://band.example.org", **more)
         assert stack.mqtt == ("127.0.0.1", port)
         assert stack.info.pids.broker == 0
+        # Clients come from outside, where the broker has the name that links have.
+        assert RunState.read(home).mqtt_public_host == "band.example.org"
         found = stack.run("doctor")
         assert found.code == 0, found.out
         assert stack.stop() == 0

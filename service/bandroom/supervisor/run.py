@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from bandroom.clock import ensure_clock_file
 from bandroom.paths import Home
@@ -76,13 +77,15 @@ def prepare(settings: Settings, home: Home) -> Plan:
         mqtt_port = mqtt.port
     elif mqtt_port == 0:
         raise StartError("with an external broker --mqtt-port must be the one that it listens on, not 0")
+    public_url = settings.public_url or http_url(http.host, http.port)
     state = RunState(
         mqtt=MqttAddress(host=mqtt_host, port=mqtt_port),
         http_host=http.host,
         http_port=http.port,
-        public_url=settings.public_url or http_url(http.host, http.port),
+        public_url=public_url,
         lan=settings.lan,
         tempo_workers=settings.tempo_workers,
+        mqtt_public_host="" if argv else urlsplit(public_url).hostname or "",
     )
     state.write(home)
     listener = MqttAddress(host=settings.mqtt_listen or mqtt_host, port=mqtt_port)
