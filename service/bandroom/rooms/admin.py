@@ -71,7 +71,7 @@ def set_tenant(control: Control, tenant: TenantId, max_rooms: int | None, forget
 def create_room(control: Control, tenant: TenantId, asked: NewRoom) -> RoomRow:
     """A new open room, known to the gate when this returns. Raises ``Refused``."""
     rows = control.tenant(tenant)
-    meter = parse_meter(asked.meter or control.limits.default_meter)
+    meter = parse_meter(control.limits.default_meter if asked.meter is None else asked.meter)
     bpm = control.limits.default_bpm if asked.bpm is None else asked.bpm
     with control.change() as change:
         now_s = control.now_s()
@@ -109,17 +109,26 @@ def create_room(control: Control, tenant: TenantId, asked: NewRoom) -> RoomRow:
     return room
 
 
-def enroll_device(control: Control, tenant: TenantId, sub: Subject, name: str | None) -> DeviceCredential:
-    """A device's credential; enrolling again ends the one before. Raises ``Refused``."""
+def enroll_device(
+    control: Control, tenant: TenantId, sub: Subject, name: str | None, room: RoomId | None = None
+) -> DeviceCredential:
+    """A device's credential, and its room if one is given; enrolling again ends the credential before.
+
+    Raises ``Refused``, and then nothing has changed: a mistyped room must not cost a device its credential.
+    """
     rows = control.tenant(tenant)
     if sub.role is not Role.DEVICE:
         raise Refused("bad_request", f"{sub} is no device: a device's name begins with d-, as d-drum-3")
     shown = tidy(name, sub)
+    target = None if room is None else _open_room(control, tenant, room)
     with control.change() as change:
         device = rows.enroll(sub, shown, control.now_s())
         change.gate.append(g.Floor(tenant, sub, device.floor))
         change.effects.append(Publish(assignment(tenant, sub), Assignment(device.room)))
         change.moved.append((tenant, sub))
+        if target is not None:
+            people.move_device(control, change, device, target.room)
+            device = rows.device(sub) or device
     username = UserName.of(tenant, sub, device.generation)
     password = device_passwords.password(control.keys, username)
     return DeviceCredential(device, username, ClientId.of(tenant, sub), password)
@@ -150,12 +159,18 @@ def assign_device(control: Control, tenant: TenantId, sub: Subject, room: RoomId
     device = rows.device(sub)
     if device is None or device.revoked_at is not None:
         raise Refused("not_found", f"tenant {tenant} has no device {sub}: enroll it first")
-    target = None if room is None else control.room(tenant, room)
-    if target is not None and not target.is_open:
-        raise Refused("closed", f"{target.room} is closed: reopen it first")
+    target = None if room is None else _open_room(control, tenant, room)
     with control.change() as change:
         people.move_device(control, change, device, None if target is None else target.room)
     return rows.device(sub) or device
+
+
+def _open_room(control: Control, tenant: TenantId, room: RoomId) -> RoomRow:
+    """The room, which must be open. Raises ``Refused``."""
+    found = control.room(tenant, room)
+    if not found.is_open:
+        raise Refused("closed", f"{found.room} is closed: reopen it first")
+    return found
 
 
 def mint_token(control: Control, tenant: TenantId, sub: Subject, room: RoomId | None, ttl_s: int) -> Minted:

@@ -44,6 +44,7 @@ class _Entry:
     since_us: int
     gone_us: int | None = None
     unheard_us: int | None = None
+    error_us: int | None = None
     shown: tuple[RoomId, Member] | None = None
 
 
@@ -67,6 +68,7 @@ class Roster:
             if entry is None:
                 entry = self._entries[tenant, sub] = _Entry(said.digit, "ready", now_us)
             entry.digit, entry.state, entry.gone_us, entry.unheard_us = said.digit, "ready", None, None
+            entry.error_us = said.error_us
         elif entry is None:
             # Gone before we began to listen: shown for its minute, so that nobody vanishes unseen.
             self._entries[tenant, sub] = _Entry(said.digit, said.state, now_us, gone_us=now_us)
@@ -75,7 +77,7 @@ class Roster:
             entry.gone_us = entry.gone_us or now_us
         elif entry.state == "ready":
             # An older connection ended: the retained topic must tell of the one that is there.
-            yield Publish(presence(tenant, sub), Presence("ready", entry.digit))
+            yield Publish(presence(tenant, sub), Presence("ready", entry.digit, entry.error_us))
             return
         yield from self.refresh(tenant, sub)
 
@@ -87,7 +89,14 @@ class Roster:
         place = self._where(tenant, sub)
         before, entry.shown = entry.shown, None
         if place is not None:
-            member = Member(name=place.name, kind=place.kind, state=entry.state, since=entry.since_us)
+            error_us = entry.error_us if entry.state == "ready" else None
+            member = Member(
+                name=place.name,
+                kind=place.kind,
+                state=entry.state,
+                since=entry.since_us,
+                err=None if error_us is None else error_us / 1000,
+            )
             entry.shown = (place.room, member)
         if before is not None and (entry.shown is None or entry.shown[0] != before[0]):
             yield Clear(Room(tenant, before[0]).member(sub))
@@ -138,6 +147,15 @@ class Roster:
     def size(self) -> int:
         """How many subjects are known, those in no room included."""
         return len(self._entries)
+
+    def worst_errors_ms(self, tenant: TenantId) -> dict[RoomId, float]:
+        """For each room where somebody has told of its clock: by how much the worst one there may be off, in ms."""
+        worst: dict[RoomId, float] = {}
+        for (whose, _), entry in self._entries.items():
+            if whose == tenant and entry.shown is not None and entry.shown[1].err is not None:
+                room, member = entry.shown
+                worst[room] = max(worst.get(room, 0.0), member.err or 0.0)
+        return worst
 
     def present(self, tenant: TenantId, room: RoomId) -> list[Present]:
         """Who is shown in a room, in order of coming."""

@@ -72,6 +72,8 @@ class RoomsService:
         self._loop = asyncio.get_running_loop()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._group: asyncio.TaskGroup | None = None
+        self._stale = False
+        self._tried: tuple[float, str | None] | None = None
         keys = load_keys(home)
         store = Store.open(home.database)
         try:
@@ -117,17 +119,22 @@ class RoomsService:
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def readiness(self) -> Readiness:
-        """How it stands, honestly: the store is written to."""
-        try:
-            await self.call(self.control.store.check_writable)
-            store = None
-        except StoreError as error:
-            store = str(error)
+        """How it stands, honestly: the store is written to, once a second at most, whoever asks."""
+        now_s = self._loop.time()
+        if self._tried is None or now_s - self._tried[0] > 1.0:
+            self._tried = (now_s, await self._try_store())
         return Readiness(
             broker=None if self.connected.is_set() else "no connection to the broker: it is being tried again",
-            store=store,
+            store=self._tried[1],
             gate="the gate log cannot be written: is the disk full?" if self.control.gate.broken else None,
         )
+
+    async def _try_store(self) -> str | None:
+        try:
+            await self.call(self.control.store.check_writable)
+        except StoreError as error:
+            return str(error)
+        return None
 
     async def rotate_keys(self, *, masters: bool) -> KeyRing:
         """New signing keys (or a new master key for devices), in use once the gate knows them; nobody is thrown out.
@@ -162,6 +169,7 @@ class RoomsService:
                 group.create_task(self.outbox.run(connection), name="outbox")
                 group.create_task(self._follow(connection), name="connection")
                 group.create_task(self._listen(connection), name="listen")
+                group.create_task(self._make_good(), name="make good")
                 group.create_task(self._keep(1.0, upkeep.each_second), name="each second")
                 group.create_task(self._keep(60.0, upkeep.each_minute), name="each minute")
 
@@ -252,7 +260,19 @@ class RoomsService:
             log.error("the gate log cannot be written", error=str(error))
 
     def _stalled(self) -> None:
-        log.warning("the broker does not answer")
+        # What was dropped while it did not answer is made good as soon as it does, even if the connection stood all
+        # the time and nothing else would have us publish anew.
+        if not self._stale:
+            log.warning("the broker does not answer")
+        self._stale = True
+
+    async def _make_good(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            if self._stale and self.connected.is_set():
+                self._stale = False
+                await self.call(self._republish)
+                await self.outbox.settled(60.0)
 
 
 def hang_up(home: Home) -> None:

@@ -119,8 +119,12 @@ async def test_commands_go_on_while_the_broker_is_gone(start_stack: StartStack, 
             began_s = time.monotonic()
             assert school.do(room, "rename", name="Choir")["ok"]
             assert time.monotonic() - began_s < 10
+            # Long enough for the service to give the message up: it has to be made good.
+            await wait_until_async(lambda: "unpublished_total 0" not in http.get("/metrics").text, timeout_s=15)
         finally:
             os.kill(stack.pid_of("broker"), signal.SIGCONT)
+        async with school.ear(access, Filter(Leaf.ROOM, room.tenant, room.room)) as ann:
+            await ann.wait(lambda i: isinstance(i.message, RoomInfo) and i.message.name == "Choir", "the new name")
 
 
 def test_readiness_tells_of_a_worker_that_hangs(start_stack: StartStack, home: Home) -> None:
