@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 
-from bandroom.auth import service_credential
+from bandroom.auth.service_credential import service_credential
 from bandroom.beats import spelling
 from bandroom.mqtt import packets
 from bandroom.music.tempo_map import Beat

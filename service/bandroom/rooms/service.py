@@ -16,8 +16,8 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
-from bandroom.auth import service_credential
 from bandroom.auth.keys import KeyRing, add_keys, load_keys
+from bandroom.auth.service_credential import service_credential
 from bandroom.clock import Clock, ServerClock
 from bandroom.mqtt import Connected, Connection, Incoming, UnixSocket, connect
 from bandroom.paths import Home
