@@ -19,13 +19,12 @@ from bandroom.mqtt import Credential, Endpoint, Tcp, WebSocket, connect
 from bandroom.runstate import NotRunning, RunInfo
 from bandroom.supervisor import broker, gate
 from bandroom.supervisor.errors import StartError
-from bandroom.wire.ids import RoomId, TenantId
+from bandroom.wire.ids import DOCTOR_TENANT, RoomId, TenantId
 from bandroom.wire.messages import Beat
 from bandroom.wire.topics import Filter, Room
 
 app = typer.Typer(add_completion=False)
 
-_TENANT = "doctor"
 _BEAT_WITHIN_S = 5.0
 _HTTP_WITHIN_S = 5.0
 # MQTT 3.1.1 CONNECT: clean session, keepalive 10 s, client id "doctor", no user name.
@@ -129,7 +128,8 @@ def _gate_is_well(home: Home) -> str:
 
 def _web_answers(info: RunInfo) -> str:
     try:
-        answer = httpx.get(f"{info.http.url}/readyz", timeout=_HTTP_WITHIN_S)
+        # trust_env: a proxy that the environment names has no way to this machine's loopback.
+        answer = httpx.get(f"{info.http.url}/readyz", timeout=_HTTP_WITHIN_S, trust_env=False)
     except httpx.HTTPError as error:
         raise _Ill(f"nothing answers at {info.http.url}: {error}", "see logs/service.log in the data folder") from error
     if answer.status_code != 200:
@@ -146,19 +146,22 @@ class _TestRoom:
     def __init__(self, home: Home, info: RunInfo) -> None:
         token = home.owner_token.read_text().strip()
         self._http = httpx.Client(
-            base_url=info.http.url, headers={"Authorization": f"Bearer {token}"}, timeout=_HTTP_WITHIN_S
+            base_url=info.http.url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_HTTP_WITHIN_S,
+            trust_env=False,
         )
         self._room: dict[str, Any] = {}
 
     def __enter__(self) -> dict[str, Any]:
         """What joining gave: credentials of a pupil in the room."""
-        self._post("/api/tenants", {"tenant": _TENANT}, fine=(409,))
-        self._room = self._post(f"/api/tenants/{_TENANT}/rooms", {"bpm": 240, "start": True})
-        return self._post("/api/join", {"tenant": _TENANT, "code": self._room["code"], "nickname": "Doctor"})
+        self._post("/api/tenants", {"tenant": DOCTOR_TENANT}, fine=(409,))
+        self._room = self._post(f"/api/tenants/{DOCTOR_TENANT}/rooms", {"bpm": 240, "start": True})
+        return self._post("/api/join", {"tenant": DOCTOR_TENANT, "code": self._room["code"], "nickname": "Doctor"})
 
     def __exit__(self, *_: object) -> None:
         if self._room:
-            path = f"/api/tenants/{_TENANT}/rooms/{self._room['room']}/commands"
+            path = f"/api/tenants/{DOCTOR_TENANT}/rooms/{self._room['room']}/commands"
             self._http.post(path, json={"cmd": "close"})
         self._http.close()
 

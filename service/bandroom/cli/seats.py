@@ -38,7 +38,9 @@ class OwnerHttp:
             token = home.owner_token.read_text().strip()
         except OSError as error:
             raise CliError(f"{home.owner_token}: {error.strerror}", err="forbidden") from error
-        self._http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=15)
+        headers = {"Authorization": f"Bearer {token}"}
+        # trust_env: a proxy that the environment names has no way to this machine's loopback.
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=15, trust_env=False)
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None, *, fine: tuple[int, ...] = ()) -> Any:
         """The answer's JSON. An error status raises, unless it is one of ``fine``."""

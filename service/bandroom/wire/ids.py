@@ -99,6 +99,9 @@ class TenantId(_Id):
 SERVICE_NAME = "bandroom"
 """Stands where a tenant stands in the service roles' user names; never a tenant's."""
 
+DOCTOR_TENANT = "bandroom-doctor"
+"""Where `bandroom doctor` opens its test room. On no list of tenants, so that it never counts as one of the schools."""
+
 
 class RoomId(_Id):
     """A room within a tenant, fixed for the room's life."""

@@ -12,7 +12,7 @@ from bandroom.store import TenantRow
 from bandroom.web.body import StrictRoute
 from bandroom.web.deps import Body, TheOwner, TheSite
 from bandroom.web.errors import responses
-from bandroom.wire.ids import TenantId
+from bandroom.wire.ids import DOCTOR_TENANT, TenantId
 
 router = APIRouter(prefix="/api", tags=["tenants"], route_class=StrictRoute)
 
@@ -41,8 +41,9 @@ class TenantAnswer(BaseModel):
 
 @router.get("/tenants", responses=responses(401, 403))
 async def list_tenants(_: TheOwner, site: TheSite) -> list[TenantAnswer]:
-    """All tenants."""
-    return [TenantAnswer.of(row) for row in await site.service.call(site.service.control.store.tenants)]
+    """All tenants, without the one in which `bandroom doctor` tests."""
+    rows = await site.service.call(site.service.control.store.tenants)
+    return [TenantAnswer.of(row) for row in rows if row.tenant != DOCTOR_TENANT]
 
 
 @router.post("/tenants", status_code=201, responses=responses(401, 403, 409))
