@@ -43,7 +43,7 @@ class Site:
     def mqtt_address(self) -> dict[str, Any]:
         """Where clients reach the broker: by TCP, and from browsers."""
         parts = urlsplit(self.state.public_url)
-        host = self.state.mqtt.host
+        host = self.state.mqtt_public_host or self.state.mqtt.host
         if host in ("0.0.0.0", "::"):  # noqa: S104  (compared, not bound)
             host = parts.hostname or host
         scheme = "wss" if parts.scheme == "https" else "ws"
@@ -56,9 +56,9 @@ class Site:
 
 
 class Body(BaseModel):
-    """A request's body: unknown fields are mistakes."""
+    """A request's body: unknown fields are mistakes, and so are values of another type ("yes" is no true)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 _bearer = HTTPBearer(auto_error=False, description="The owner's token, or a teacher's")

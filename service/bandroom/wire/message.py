@@ -35,11 +35,18 @@ def check_size(payload: bytes) -> None:
 
 def explain(error: ValidationError) -> str:
     """A validation error in one line: the field, what was wrong, the value shortened."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
+    found = error.errors(include_url=False, include_context=False)
+    first, place = found[0], _place(found[0]["loc"])
+    # Where a field may be of several kinds, pydantic has an error for each.
+    said = dict.fromkeys(one["msg"] for one in found if _place(one["loc"]) == place)
     shown = ascii(first["input"])
     shown = shown if len(shown) <= 60 else shown[:60] + "…"
-    return f"{place or 'message'}: {first['msg']} (got {shown})"
+    return f"{place or 'message'}: {', or: '.join(said)} (got {shown})"
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """The field, without the kinds that pydantic names behind it (``constrained-int``, ``literal['bar']``)."""
+    return ".".join(str(part) for part in loc if str(part).isidentifier() or isinstance(part, int))
 
 
 def _decode(model: type[Any], payload: bytes) -> Any:

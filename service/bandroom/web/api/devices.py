@@ -76,13 +76,10 @@ async def list_devices(tenant: TenantId, _: Director, site: TheSite) -> list[Dev
 async def enroll(tenant: TenantId, _: Director, body: DeviceBody, site: TheSite) -> EnrollAnswer:
     """A device's credential. Enrolling again raises the generation: the credential before stops working."""
     control, service = site.service.control, site.service
-    made = await service.call(admin.enroll_device, control, tenant, body.sub, body.name)
-    device = made.device
-    if body.room is not None:
-        device = await service.call(admin.assign_device, control, tenant, body.sub, body.room)
+    made = await service.call(admin.enroll_device, control, tenant, body.sub, body.name, body.room)
     await service.in_force()
     return EnrollAnswer(
-        **DeviceAnswer.of(device).model_dump(),
+        **DeviceAnswer.of(made.device).model_dump(),
         username=made.username,
         password=made.password,
         client_id=made.client_id,
