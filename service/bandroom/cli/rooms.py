@@ -91,8 +91,18 @@ def show(
     members = found.pop("members")
     emit(found, as_json=False)
     typer.echo("")
-    rows = [(m["sub"], m["name"], m["kind"], m["state"] or "away", "muted" if m["muted"] else "") for m in members]
-    print_table(("who", "name", "kind", "state", ""), rows, empty="Nobody has joined.")
+    rows = [
+        (
+            m["sub"],
+            m["name"],
+            m["kind"],
+            m["state"] or "away",
+            "" if m["err"] is None else f"{m['err']:.1f}",
+            "muted" if m["muted"] else "",
+        )
+        for m in members
+    ]
+    print_table(("who", "name", "kind", "state", "clock ± ms", ""), rows, empty="Nobody has joined.")
 
 
 @app.command()

@@ -70,6 +70,11 @@ class Board:
         """Whether one member is muted, alone or with all."""
         return self.info is not None and (self.info.all_muted or sub in self.info.muted)
 
+    def worst_err_ms(self) -> float | None:
+        """By how much the worst clock in the room may be off; None while nobody has told."""
+        told = (m.err for m in self.members.values() if m.state == "ready" and m.err is not None)
+        return max(told, default=None)
+
     def nth(self, number: int) -> Subject | None:
         """The member on line ``number``, from 1."""
         lines = self._lines()
@@ -88,6 +93,8 @@ class Board:
         state = self.info.state if self.info else "…"
         head.append(f"{name}  ", style="bold")
         head.append(f"code {self.code}  {state}")
+        worst_ms = self.worst_err_ms()
+        head.append("" if worst_ms is None else f"  clocks within {worst_ms:.1f} ms")
         head.append("" if self.connected else "  (no connection: trying)", style="red")
         head.append("\n")
         if self.beat is None or not self.playing(now_s):
@@ -99,7 +106,7 @@ class Board:
 
     def _roster(self, now_s: float) -> Table:
         table = Table(box=None, pad_edge=False)
-        for column in ("#", "", "name", "instrument", "notes/s", "", ""):
+        for column in ("#", "", "name", "instrument", "clock ± ms", "notes/s", "", ""):
             table.add_column(column)
         for number, sub in enumerate(self._lines(), start=1):
             member = self.members[sub]
@@ -113,10 +120,11 @@ class Board:
                 _SIGNS[member.state],
                 member.name,
                 member.kind,
+                "" if member.err is None else f"{member.err:.1f}",
                 f"{len(played) / RECENT_S:.1f}" if played else "",
                 "muted" if self.is_muted(sub) else "" if member.state == "ready" else member.state,
                 f"{over.dropped} dropped: {over.why}" if over else "",
             )
         if not self.members:
-            table.add_row("", "", "nobody is here", "", "", "", "")
+            table.add_row("", "", "nobody is here", "", "", "", "", "")
         return table

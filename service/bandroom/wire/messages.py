@@ -53,7 +53,9 @@ class Segment(JsonMessage):
     k: Ticks
     t: Micros
     uq: MicrosPerQuarter
-    uq1: MicrosPerQuarter | None = Field(None, description="tempo at the ramp's end")
+    uq1: MicrosPerQuarter | None = Field(
+        None, description="tempo at the ramp's end; alone, where uq is 0: the tempo to go on at"
+    )
     len: Ticks | None = Field(None, description="ticks that the ramp takes")
     ramp: Literal["time", "beats"] | None = None
 
@@ -95,6 +97,9 @@ class Member(JsonMessage):
     kind: Literal["student", "teacher", "device", "viewer"]
     state: Literal["ready", "lost", "disconnected"]
     since: Micros
+    err: Annotated[float, Field(ge=0, le=10_000, strict=False)] | None = Field(
+        None, description="ms: its clock is off by no more, as far as it knows; missing while it has not said"
+    )
 
 
 class Note(JsonMessage):
@@ -194,23 +199,29 @@ class ClockReply(_Clock):
     """The answer: the same nonce and sequence, ``t`` is server time in µs as the ping passed."""
 
 
-_PRESENCE = re.compile(r"(ready|disconnected|lost) ([0-9])")
+MAX_ERROR_US = 9_999_999
+"""The widest error bound (µs) that a presence can tell."""
+_PRESENCE = re.compile(r"(?:(ready|disconnected|lost) ([0-9])|(ready) ([0-9]) ([1-9][0-9]{0,6}))")
+_PRESENCE_FORM = (
+    "presence is ready, disconnected or lost, a blank, and a digit; behind ready perhaps a blank and µs, 1 to 9999999"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Whether a client's connection is there; ``digit`` tells a subject's connections apart."""
+    """Whether a client's connection is there; with ``ready``, by how many µs its clock may be off at most."""
 
     state: Literal["ready", "disconnected", "lost"]
-    digit: int = 0
+    digit: int = 0  # tells a subject's connections apart
+    error_us: int | None = None  # 1 to 9,999,999
 
     def __post_init__(self) -> None:
-        if _PRESENCE.fullmatch(f"{self.state} {self.digit}") is None:
-            raise BadMessage("presence is ready, disconnected or lost, a blank, and a digit")
+        if _PRESENCE.fullmatch(self.encode().decode()) is None:
+            raise BadMessage(_PRESENCE_FORM)
 
     def encode(self) -> bytes:
-        """As ``ready 0``."""
-        return f"{self.state} {self.digit}".encode()
+        """As ``ready 0``, or ``ready 0 850``."""
+        return f"{self.state} {self.digit}{'' if self.error_us is None else f' {self.error_us}'}".encode()
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
@@ -218,7 +229,9 @@ class Presence:
         check_size(payload)
         match = _PRESENCE.fullmatch(payload.decode("ascii", "replace"))
         if match is None:
-            raise BadMessage("presence is ready, disconnected or lost, a blank, and a digit")
+            raise BadMessage(_PRESENCE_FORM)
+        if match[3]:
+            return cls("ready", int(match[4]), int(match[5]))
         return cls(match[1], int(match[2]))  # pyright: ignore[reportArgumentType]  (the pattern's alternatives)
 
 

@@ -29,7 +29,7 @@ _CLOCK_TEXT = "[!-~]{8} [0-9a-f]{2} "
 _PLAIN: Final[dict[type[Any], dict[str, Any]]] = {
     m.ClockPing: {"type": "string", "pattern": f"^{_CLOCK_TEXT}0{{16}}$", "minLength": 28, "maxLength": 28},
     m.ClockReply: {"type": "string", "pattern": f"^{_CLOCK_TEXT}[0-9]{{16}}$", "minLength": 28, "maxLength": 28},
-    m.Presence: {"type": "string", "pattern": "^(?:ready|disconnected|lost) [0-9]$"},
+    m.Presence: {"type": "string", "pattern": "^(?:ready [0-9](?: [1-9][0-9]{0,6})?|(?:disconnected|lost) [0-9])$"},
     m.Assignment: {"type": "string", "pattern": f"^(?:-|{RoomId.pattern.pattern})?$"},
     m.Midi: {
         "type": "string",

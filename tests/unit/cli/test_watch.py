@@ -32,6 +32,17 @@ def board() -> Board:
     return board
 
 
+def test_it_shows_the_worst_clock(board: Board) -> None:
+    """Each member's error bound stands in its line, the worst of those that are there on top."""
+    assert "clocks within" not in text(board, 0)
+    for sub, state, err in (("s-bob", "ready", 2.345), ("s-cid", "ready", 0.4), ("s-dot", "lost", None)):
+        member = Member(name=sub, kind="student", state=state, since=6, err=err)  # type: ignore[arg-type]
+        board.hear(heard(HERE.member(Subject(sub)), member), 0)
+    shown = text(board, 0)
+    assert "clocks within 2.3 ms" in shown
+    assert "0.4" in shown
+
+
 def test_it_shows_beat_names_activity_mutes_and_limits(board: Board) -> None:
     """All that a teacher looks for stands on it."""
     assert "standing still" in text(board, 0)

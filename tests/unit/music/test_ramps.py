@@ -54,3 +54,19 @@ def test_past_its_end_a_ramp_holds_its_last_tempo(ramp: Segment):
     end = ramp.len or 0
     assert ramp.us_at(end + PPQ) - ramp.us_at(end) == pytest.approx(ramp.uq1, rel=1e-9)
     assert ramp.us_at(end + 1e-6) - ramp.us_at(end - 1e-6) == pytest.approx(2e-6 * (ramp.uq1 or 0) / PPQ, abs=0.01)
+
+
+@pytest.mark.rule("TEMPO-5")
+def test_a_standing_segment_may_tell_the_tempo_to_go_on_at():
+    """`uq1` alone behind `uq` 0; behind any other, and every other part of a ramp alone, is refused."""
+    assert Segment(0, 0, 0, 500_000).tempo_uq == 500_000
+    assert Segment(0, 0, 0, 500_000).ticks_at(1e9) == 0
+    for parts in (
+        (600_000, 500_000, None, None),
+        (600_000, None, 960, None),
+        (600_000, 500_000, 960, None),
+        (600_000, None, None, "time"),
+        (0, 500_000, 960, "time"),
+    ):
+        with pytest.raises(ValueError, match="a ramp needs"):
+            Segment(0, 0, *parts)  # type: ignore[arg-type]

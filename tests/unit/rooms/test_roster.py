@@ -1,5 +1,6 @@
 """The roster: presence made into members, without ghosts."""
 
+import pytest
 from bandroom.rooms.effects import Clear, Effect, Publish
 from bandroom.rooms.roster import GONE_US, UNHEARD_US, Place, Roster
 from bandroom.wire.ids import RoomId, Subject, TenantId
@@ -40,6 +41,27 @@ def test_who_is_ready_is_shown_once() -> None:
     roster = a_roster()
     assert hear(roster, Presence("ready", 0)) == [(NAME, "ready")]
     assert hear(roster, Presence("ready", 0), 5) == []
+
+
+@pytest.mark.rule("PRES-4")
+def test_the_roster_carries_how_far_off_a_clock_may_be() -> None:
+    """`err` in ms follows each report, is not there before one and not of those who are gone; the worst is told."""
+    roster = a_roster()
+
+    def err(said: Presence) -> list[float | None]:
+        effects = roster.hear(LINCOLN, ANN, said, 0)
+        return [e.message.err for e in effects if isinstance(e, Publish) and isinstance(e.message, Member)]
+
+    assert err(Presence("ready", 0)) == [None]
+    assert roster.worst_errors_ms(LINCOLN) == {}
+    assert err(Presence("ready", 0, 850)) == [0.85]
+    assert err(Presence("ready", 0, 850)) == []
+    assert err(Presence("ready", 1, 3_200)) == [3.2]
+    assert roster.worst_errors_ms(LINCOLN) == {MUSIC: 3.2}
+    assert roster.worst_errors_ms(TenantId("other")) == {}
+    assert hear(roster, Presence("lost", 0)) == [(PRESENCE, "ready 1 3200")]
+    assert err(Presence("lost", 1)) == [None]
+    assert roster.worst_errors_ms(LINCOLN) == {}
 
 
 def test_who_is_lost_stays_a_minute_and_comes_back_with_the_time_of_coming() -> None:

@@ -205,6 +205,22 @@ def test_presence_has_three_words() -> None:
         assert decode_or_drop(m.Presence, wrong) is None
 
 
+@pytest.mark.rule("PRES-4")
+def test_ready_may_say_how_far_off_the_clock_is() -> None:
+    """Whole µs from 1 to 9,999,999 behind `ready`, and behind no other word; without it nothing is claimed."""
+    for error_us in (1, 850, m.MAX_ERROR_US):
+        said = m.Presence.decode(f"ready 3 {error_us}".encode())
+        assert (said.state, said.digit, said.error_us) == ("ready", 3, error_us)
+        assert said.encode() == f"ready 3 {error_us}".encode()
+    assert m.Presence.decode(b"ready 3").error_us is None
+    for wrong in ("lost 0 5", "disconnected 0 5", "ready 0 0", "ready 0 01", "ready 0 10000000", "ready 0 -1",
+                  "ready 0 1.5", "ready 0 ", "ready 0 1 ", "ready 0 1 2", "ready 0 ١", "ready  5"):  # fmt: skip
+        assert decode_or_drop(m.Presence, wrong.encode()) is None, wrong
+    for state, error_us in (("lost", 5), ("ready", 0), ("ready", m.MAX_ERROR_US + 1)):
+        with pytest.raises(BadMessage):
+            m.Presence(state, 0, error_us)  # type: ignore[arg-type]
+
+
 @pytest.mark.rule("MSG-6")
 @pytest.mark.parametrize("name", ["", "a" * 41, "a\nb", "a\u202eb", "a\u200bb", "\x00", "\x7f"])
 def test_names_for_people_have_no_invisible_characters(name: str) -> None:

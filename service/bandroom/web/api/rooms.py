@@ -51,6 +51,9 @@ class RoomAnswer(BaseModel):
     all_muted: bool
     created_at: int
     rests_until: int | None
+    worst_err_ms: float | None = Field(
+        None, description="the worst clock of the members that are there is off by no more; null: none has said"
+    )
 
 
 class MemberAnswer(BaseModel):
@@ -62,6 +65,7 @@ class MemberAnswer(BaseModel):
     state: str | None
     since: int | None = Field(description="server time in µs when the member connected")
     muted: bool
+    err: float | None = Field(None, description="ms: the member's clock is off by no more, as far as it knows")
 
 
 class RoomDetail(RoomAnswer):
@@ -117,6 +121,7 @@ def _members(control: Control, row: RoomRow) -> list[MemberAnswer]:
             state=present[sub].state if sub in present else None,
             since=present[sub].since if sub in present else None,
             muted=row.all_muted or sub in muted,
+            err=present[sub].err if sub in present else None,
         )
         for sub, (name, kind) in known.items()
     ]
@@ -126,8 +131,10 @@ def _members(control: Control, row: RoomRow) -> list[MemberAnswer]:
 async def list_rooms(tenant: TenantId, _: Director, site: TheSite) -> list[RoomAnswer]:
     """All rooms of a tenant, open, locked and resting."""
     control = site.service.control
-    rows = await site.service.call(lambda: control.tenant(tenant).rooms())
-    return [RoomAnswer.model_validate(_room(site, row)) for row in rows]
+    rows, worst = await site.service.call(
+        lambda: (control.tenant(tenant).rooms(), control.roster.worst_errors_ms(tenant))
+    )
+    return [RoomAnswer.model_validate({**_room(site, row), "worst_err_ms": worst.get(row.room)}) for row in rows]
 
 
 @router.post("/rooms", status_code=201, responses=responses(401, 403, 404, 409))
@@ -145,7 +152,8 @@ async def show_room(tenant: TenantId, room: RoomId, _: Director, site: TheSite) 
     control = site.service.control
     row = await site.service.call(control.room, tenant, room)
     members = await site.service.call(_members, control, row)
-    return RoomDetail.model_validate({**_room(site, row), "members": members})
+    worst = max((member.err for member in members if member.err is not None), default=None)
+    return RoomDetail.model_validate({**_room(site, row), "members": members, "worst_err_ms": worst})
 
 
 _COMMAND_SCHEMA = {"schema": {"$ref": "#/components/schemas/Command"}}
