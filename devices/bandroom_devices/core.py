@@ -134,11 +134,10 @@ class Core:
                 on_up=self._up,
                 on_refused=self._note_refusal,
             )
-            await line.subscribe(*self._own_filters(), *self._room_filters())
             last = way == len(ways) - 1
             try:
                 self.line = line
-                await line.switch(self.who, group, _CONNECT_S if last else _TCP_S)
+                await line.switch(self.who, self._filters(), group, _CONNECT_S if last else _TCP_S)
             except Unreachable:
                 if last:
                     raise
@@ -176,9 +175,10 @@ class Core:
         if self.line is not None:
             await self.line.subscribe(*self._room_filters())
 
-    def _own_filters(self) -> list[Filter]:
+    def _filters(self) -> list[Filter]:
         who = self.who
-        return [Filter.of(assignment(who.tenant, who.subject))] if who.subject.role is Role.DEVICE else []
+        own = [Filter.of(assignment(who.tenant, who.subject))] if who.subject.role is Role.DEVICE else []
+        return own + self._room_filters()
 
     def _room_filters(self) -> list[Filter]:
         if self.room is None:
@@ -317,27 +317,31 @@ class Core:
     async def _try_renewal(self, desk: JoinDesk) -> bool:
         try:
             await self.renew(desk)
-        except JoinRefused:
-            # The old token is no longer good: take a seat anew, the same one where the service remembers it.
-            # If that is refused as well the device cannot stay, and the error ends the block.
-            self._sit(await desk.join(self.seat))
-            await self._switch()
         except (Unreachable, Refused) as error:
             log.info("renewing did not work yet: %s", error)
             return False
         return True
 
     async def renew(self, desk: JoinDesk | None = None) -> None:
-        """Take a newer token and move to a connection with it, without a gap. Raises ``DeviceError``."""
-        desk = desk or self._desk
-        if desk is None or self.seat is None:
-            raise DeviceError("a device that did not join by a code has nothing to renew")
-        self._sit(await desk.renew(self.seat))
-        await self._switch()
+        """Take a newer token and move to a connection with it, without a gap.
 
-    async def _switch(self) -> None:
-        if self.line is not None and self.group is not None:
-            await self.line.switch(self.who, self.group, _CONNECT_S)
+        Where the old one is no longer good, take a seat anew: the same one if the service remembers it. Raises
+        ``DeviceError``, and leaves the device as it was then.
+        """
+        desk = desk or self._desk
+        if desk is None or self.seat is None or self.line is None or self.group is None:
+            raise DeviceError("a device that did not join by a code has nothing to renew")
+        former = self.seat
+        try:
+            seat = await desk.renew(former)
+        except JoinRefused:
+            seat = await desk.join(former)
+        self._sit(seat)
+        try:
+            await self.line.switch(self.who, self._filters(), self.group, _CONNECT_S)
+        except BaseException:
+            self._sit(former)
+            raise
 
     async def _follow_assignment(self) -> None:
         """Be in the room that the device is assigned to, whichever that is."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -126,12 +126,15 @@ class Line:
         if self._leg is not None and self._leg.connection is not None:
             await self._leg.connection.unsubscribe(*filters)
 
-    async def switch(self, identity: Identity, group: asyncio.TaskGroup, give_up_after_s: float) -> None:
-        """Connect as ``identity``; then, if there was a connection before, close that.
+    async def switch(
+        self, identity: Identity, filters: Iterable[Filter], group: asyncio.TaskGroup, give_up_after_s: float
+    ) -> None:
+        """Connect as ``identity`` and hear ``filters``; then, if there was a connection before, close that.
 
         Raises ``Refused`` or ``Unreachable``, and leaves an older connection as it was then.
         """
-        former = self._leg
+        former, former_filters = self._leg, self._filters
+        self._filters = dict.fromkeys(filters)
         leg = _Leg(identity, (former.digit + 1) % 10 if former else 0)
         self._legs.append(leg)
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -149,7 +152,7 @@ class Line:
                 await sleep_until(self._clock, self._clock.now_us() + _OVERLAP_US)
                 await self._part(former)
         except BaseException:
-            self._leg = former
+            self._leg, self._filters = former, former_filters
             raise
         finally:
             self._overlapping = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from bandroom.testing import wait_until_async
-from bandroom_devices import Device
+from bandroom_devices import Device, JoinRefused, core
 
 WITHIN_S = 30
 
@@ -142,3 +143,37 @@ async def test_a_device_goes_to_the_room_that_it_is_assigned_to(school: Any) -> 
                 assert (await asyncio.wait_for(heard, WITHIN_S)).player == "d-drum-3"
         await asyncio.to_thread(school.command, second, "assign_device", device="d-drum-3", away=True)
         await wait_until_async(lambda: drum.room is None, timeout_s=WITHIN_S, what="no room")
+
+
+async def test_a_device_that_was_put_out_is_told_so(school: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kicked, with the code changed: the old credential is tried for a while, then the block ends with the reason."""
+    monkeypatch.setattr(core, "_REFUSED_US", 1_000_000)
+    room = school.room()
+
+    async def stay() -> None:
+        async with Device.join(school.stack.url, school.tenant, room) as device:
+            await device.synced()
+            await asyncio.to_thread(school.command, room, "kick", who=device.subject)
+            async for _ in device.beats():
+                pass
+
+    with pytest.raises(JoinRefused, match="code"):
+        await asyncio.wait_for(stay(), WITHIN_S)
+
+
+async def test_a_device_whose_token_is_refused_takes_a_new_seat(school: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kicked while the code stays: it comes in again by itself, as somebody new, and plays."""
+    monkeypatch.setattr(core, "_REFUSED_US", 1_000_000)
+    room = school.room()
+    async with (
+        Device.join(school.stack.url, school.tenant, room) as ear,
+        Device.join(school.stack.url, school.tenant, room) as device,
+    ):
+        await ear.start_hearing()
+        before = device.subject
+        await asyncio.to_thread(school.command, room, "kick", who=before, keep_code=True)
+        await wait_until_async(lambda: device.subject != before, timeout_s=WITHIN_S, what="a new seat")
+        await wait_until_async(lambda: device.connected, timeout_s=WITHIN_S, what="a connection")
+        heard = asyncio.ensure_future(anext(ear.hear()))
+        assert await device.play(60, length_s=0.01)
+        assert (await asyncio.wait_for(heard, WITHIN_S)).player == device.subject
