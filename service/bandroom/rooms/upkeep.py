@@ -10,7 +10,6 @@ from bandroom.rooms.control import Change, Control
 from bandroom.rooms.effects import Publish
 from bandroom.rooms.gate_log import GateLogFailed
 from bandroom.rooms.life import FORGET_PUPILS, REST_S
-from bandroom.store import RoomState
 from bandroom.wire import gate_log as g
 from bandroom.wire.messages import Assignment
 from bandroom.wire.topics import assignment
@@ -26,7 +25,7 @@ WARN_BEFORE_S = 300
 def forget_rested(control: Control, change: Change) -> None:
     """Delete what has had its day, and free the devices of deleted rooms. Inside a change."""
     now_s = control.now_s()
-    for room in control.store.all_rooms():
+    for room in control.store.closed_rooms():
         if room.rests_until is not None and room.rests_until <= now_s:
             for device in control.store.for_tenant(room.tenant).devices_in(room.room):
                 change.gate.append(g.Assign(room.tenant, device.sub, None))
@@ -42,7 +41,7 @@ def forget_pupils(control: Control) -> None:
     Their tokens are refused from then on: were the room reopened, they would join anew.
     """
     now_s, wall_s = control.now_s(), control.wall_s()
-    for room in control.store.all_rooms():
+    for room in control.store.closed_rooms():
         rows = control.store.for_tenant(room.tenant)
         after_s = int(rows.setting(FORGET_PUPILS) or REST_S)
         if room.closed_at is None or room.closed_at + after_s > now_s:
@@ -62,21 +61,18 @@ def forget_pupils(control: Control) -> None:
 def close_idle(control: Control) -> None:
     """Close rooms where nobody was for too long; note that those with somebody are in use."""
     now_s = control.now_s()
-    occupied = control.roster.occupied()
-    for room in control.store.all_rooms():
-        if room.state is RoomState.CLOSED:
-            continue
-        if (room.tenant, room.room) in occupied:
-            with control.change():
-                control.store.for_tenant(room.tenant).touch_room(room.room, now_s)
-            continue
-        left_s = room.used_at + control.limits.idle_close_s - now_s
-        if left_s <= 0:
-            with control.change() as change:
-                close(control, change, room)
-            log.info("room closed: nobody was there", tenant=room.tenant, room=room.room)
-        elif left_s <= WARN_BEFORE_S:
+    with control.change():
+        for tenant, room in control.roster.occupied():
+            control.store.for_tenant(tenant).touch_room(room, now_s)
+    idle_s = control.limits.idle_close_s
+    for room in control.store.unused_rooms(now_s - idle_s + WARN_BEFORE_S):
+        left_s = room.used_at + idle_s - now_s
+        if left_s > 0:
             log.warning("room closes soon: nobody is there", tenant=room.tenant, room=room.room, in_s=left_s)
+            continue
+        with control.change() as change:
+            close(control, change, room)
+        log.info("room closed: nobody was there", tenant=room.tenant, room=room.room)
 
 
 def mend_gate(control: Control) -> None:

@@ -18,7 +18,7 @@ from typing import Self
 from bandroom.store.connection import Connection
 from bandroom.store.errors import Conflict, InUse, Unavailable, translate
 from bandroom.store.migrate import check_known, migrate, migrations
-from bandroom.store.rows import Revocation, RoomRow, TempoRow, TenantRow
+from bandroom.store.rows import Revocation, RoomRow, RoomState, TempoRow, TenantRow
 from bandroom.store.tenant import TenantStore, revocation_of, room_of
 from bandroom.wire.ids import RoomId, TenantId
 
@@ -121,6 +121,20 @@ class Store:
     def all_rooms(self) -> list[RoomRow]:
         """Every room of every tenant, open or resting."""
         return [room_of(row) for row in self._c.rows("SELECT * FROM rooms ORDER BY tenant, room")]
+
+    def closed_rooms(self) -> list[RoomRow]:
+        """The resting rooms of every tenant: few, beside all."""
+        return [room_of(row) for row in self._c.rows("SELECT * FROM rooms WHERE state = 'closed'")]
+
+    def unused_rooms(self, before_s: int) -> list[RoomRow]:
+        """The open and locked rooms that nobody has used since ``before_s``."""
+        rows = self._c.rows("SELECT * FROM rooms WHERE state IN ('open', 'locked') AND used_at <= ?", (before_s,))
+        return [room_of(row) for row in rows]
+
+    def room_counts(self) -> list[tuple[TenantId, RoomState, int]]:
+        """How many rooms each tenant has in each state."""
+        rows = self._c.rows("SELECT tenant, state, count(*) FROM rooms GROUP BY tenant, state")
+        return [(TenantId(row[0]), RoomState(row[1]), row[2]) for row in rows]
 
     def all_revocations(self, now_s: int) -> list[Revocation]:
         """The revocations that still matter."""

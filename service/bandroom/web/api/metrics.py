@@ -54,8 +54,8 @@ def _rooms(site: Site) -> list[Metric]:
     """In the writer's thread: it owns store and roster."""
     control = site.service.control
     rooms = GaugeMetricFamily("bandroom_rooms", "Rooms by tenant and state.", labels=["tenant", "state"])
-    for (tenant, state), count in Counter((r.tenant, r.state.value) for r in control.store.all_rooms()).items():
-        rooms.add_metric([tenant, state], count)
+    for tenant, state, count in control.store.room_counts():
+        rooms.add_metric([tenant, state.value], count)
     present = GaugeMetricFamily("bandroom_rooms_in_use", "Rooms with somebody there, by tenant.", labels=["tenant"])
     for tenant, count in Counter(tenant for tenant, _ in control.roster.occupied()).items():
         present.add_metric([tenant], count)
