@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import shutil
+import socket
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from gatekit import Broker, eventually
+from gatekit import Broker, GateHome, SigningKey, build, eventually
 from raw_mqtt import PUBLISH, Client, Message, Refused
 
 OURS = "tenant/lincoln/music_room/MUSIC-1234"
@@ -20,6 +26,34 @@ THEIRS = "tenant/jefferson/music_room/MUSIC-1234"
 """The victim's room: the same code in another school."""
 PING = b"abcdefgh 0f 0000000000000000"
 BEAT_EVERY_S = 0.01
+
+
+@contextlib.contextmanager
+def running(plugin: Path, log: list[str]) -> Iterator[Broker]:
+    """A broker with the gate, ready for all; a crash of it is an error."""
+    build("all", plugin)
+    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    assert program, "no mosquitto: install the package `mosquitto`"
+    with tempfile.TemporaryDirectory(prefix="attack-") as folder:  # short: a socket's path is limited to 107 bytes
+        home = GateHome(Path(folder) / "home", SigningKey("teacher,student,viewer"), SigningKey("rooms,tempo"))
+        home.log(*log)
+        broker = Broker(home, program, plugin / "bandroom_gate.so")
+
+        def serves() -> bool:
+            assert broker.process.poll() is None, f"the broker ended:\n{broker.log[-3000:]}"
+            try:
+                broker.service(digit=9).disconnect()
+                socket.create_connection(("127.0.0.1", broker.port), 5).close()
+            except (OSError, Refused):
+                return False
+            return True
+
+        try:
+            eventually(serves, "the broker to serve", 20)
+            yield broker
+        finally:
+            code = broker.stop()
+        assert code >= 0, f"the broker died of signal {-code}:\n{broker.log[-3000:]}"
 
 
 class Ear(threading.Thread):
