@@ -14,10 +14,11 @@ Everything here that leans on aiomqtt's insides stands in this file (written aga
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
 import aiomqtt
@@ -77,15 +78,37 @@ class Link(aiomqtt.Client):
         )
         self._client.connect_timeout = timeout_s
         self._loop_thread = threading.get_ident()
-        self._abandoned = False
+        self._abandoned = self._connecting = False
 
     def _client_connect(self) -> None:
         # Runs in a thread, which cannot be cancelled: if the caller went away meanwhile, close what it opened.
-        super()._client_connect()
-        _set_nodelay(self._client.socket())
-        if self._abandoned:
-            with contextlib.suppress(RuntimeError):  # the loop has ended: the socket goes with the process
-                self._loop.call_soon_threadsafe(self._client.disconnect)
+        self._connecting = True
+        try:
+            super()._client_connect()
+            _set_nodelay(self._client.socket())
+        finally:
+            self._connecting = False
+            if self._abandoned:
+                with contextlib.suppress(RuntimeError):  # the loop has ended: the socket goes with the process
+                    self._loop.call_soon_threadsafe(self._client.disconnect)
+
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109  (aiomqtt's signature)
+        # asyncio.wait_for, which aiomqtt uses, loses a cancellation that arrives together with the result (up to
+        # Python 3.11): whoever cancelled would wait for ever.
+        limit_s = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(None if limit_s == math.inf else limit_s):
+                return await fut
+        except TimeoutError:
+            raise aiomqtt.MqttError("Operation timed out") from None
+
+    def _on_disconnect(
+        self, client: paho.Client, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        # Cancelled, or out of time, while it waited for the CONNACK: nobody is left to be told, and aiomqtt would
+        # trip over the cancelled future.
+        if not self._connected.cancelled():
+            super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
     def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
         if threading.get_ident() == self._loop_thread:
@@ -102,7 +125,11 @@ class Link(aiomqtt.Client):
     def abandon(self) -> None:
         """Close the socket, if one is open or is just being opened. Safe to call at any time, more than once."""
         self._abandoned = True
-        self._client.disconnect()
+        self._disconnected.add_done_callback(_seen)
+        # Not at once: the thread that connects may have asked the loop to watch the socket, and that must have
+        # happened before the socket's number is free for another. While it still connects, it closes it itself.
+        if not self._connecting:
+            self._loop.call_soon(self._client.disconnect)
 
     async def until_lost(self) -> None:
         """Wait until the connection is gone; raises `aiomqtt.MqttError` saying why."""
@@ -127,6 +154,12 @@ class Link(aiomqtt.Client):
                 await self.__aexit__(None, None, None)
         except (TimeoutError, aiomqtt.MqttError):
             self.abandon()
+
+
+def _seen(lost: asyncio.Future[None]) -> None:
+    # Nobody waits for it any more, and asyncio complains about errors that nobody looked at.
+    if not lost.cancelled():
+        lost.exception()
 
 
 def _address(endpoint: Endpoint) -> tuple[str, int, Literal["tcp", "websockets", "unix"]]:
