@@ -8,12 +8,14 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from bandroom.cli.errors import CliError
+from bandroom.cli.output import JsonOption
 from bandroom.paths import DEFAULT_HOME, HOME_VARIABLE, Home
+from bandroom.runstate import NotRunning, RunInfo
 from bandroom.settings import BadSettings, load
 from bandroom.supervisor.errors import InTheWay, StartError
 from bandroom.supervisor.run import Plan
@@ -44,16 +46,26 @@ def up(
     tempo_workers: Annotated[
         str | None, typer.Option("--tempo-workers", metavar="COUNT", help="Processes that publish beats.  [default: 1]")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Start broker, service and tempo worker, and keep them running until Ctrl-C."""
+    """Start broker, service and tempo worker, and keep them running until Ctrl-C.
+
+    With --json the one line on stdout, once all are ready, is what run.json holds.
+    """
     # Numbers come as text: the settings check all values, wherever they come from, and name a bad one.
     began = time.monotonic()
 
     def say(text: str) -> None:
-        _print(text)
+        _print(text, sys.stderr if as_json else sys.stdout)
 
     def ready(plan: Plan) -> None:
-        _print(_greeting(plan, time.monotonic() - began))
+        if not as_json:
+            say(_greeting(plan, time.monotonic() - began))
+            return
+        try:
+            _print(RunInfo.read(plan.home).model_dump_json(), sys.stdout)
+        except NotRunning as error:  # it could not be written, which was said, and is no reason to end
+            say(str(error))
 
     try:
         settings = load(
@@ -71,15 +83,15 @@ def up(
         raise CliError(str(error), err="not_running") from error
     except StartError as error:
         raise CliError(str(error)) from error
-    _print("Stopped.")
+    say("Stopped.")
 
 
-def _print(text: str) -> None:
+def _print(text: str, to: TextIO) -> None:
     """To the terminal; one that was closed meanwhile is no reason to end the music."""
     try:
-        print(text, flush=True)
+        print(text, flush=True, file=to)
     except OSError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
 
 
 def _greeting(plan: Plan, seconds: float) -> str:
