@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("classroom", "engine", "gate", "time")
+NAMES = ("classroom", "engine", "gate", "rooms", "time")
 
 
 def main() -> int:
