@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bandroom.mqtt.backoff import Backoff
-    from bandroom.mqtt.client import (
+    from bandroom.mqtt.client import Connection, Will, connect
+    from bandroom.mqtt.credential import Credential
+    from bandroom.mqtt.endpoint import Endpoint, Tcp, UnixSocket, WebSocket
+    from bandroom.mqtt.events import (
         Connected,
         ConnectFailed,
-        Connection,
         Disconnected,
         Incoming,
         NotConnected,
         State,
         SubscribeRefused,
-        Will,
-        connect,
     )
-    from bandroom.mqtt.credential import Credential
-    from bandroom.mqtt.endpoint import Endpoint, Tcp, UnixSocket, WebSocket
 
 __all__ = [
     "Backoff",

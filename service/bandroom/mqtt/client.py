@@ -13,12 +13,11 @@ bounded, and what cannot be decoded is counted instead of raised: anybody may se
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -26,6 +25,17 @@ from aiomqtt.exceptions import MqttConnectError
 from bandroom.mqtt.backoff import Backoff
 from bandroom.mqtt.credential import Credential
 from bandroom.mqtt.endpoint import Endpoint
+from bandroom.mqtt.events import (
+    Connected,
+    ConnectFailed,
+    Counters,
+    Disconnected,
+    Incoming,
+    NotConnected,
+    State,
+    SubscribeRefused,
+)
+from bandroom.mqtt.inbox import Inbox
 from bandroom.mqtt.link import Link
 from bandroom.wire.message import BadMessage, Message
 from bandroom.wire.topics import SHAPES, Filter, Topic, parse_topic
@@ -33,7 +43,6 @@ from bandroom.wire.topics import SHAPES, Filter, Topic, parse_topic
 log = logging.getLogger("bandroom.mqtt")
 
 M = TypeVar("M", bound=Message)
-T = TypeVar("T")
 Will = tuple[Topic[M], M]
 
 MAX_QUEUED = 2000
@@ -42,97 +51,6 @@ TIMEOUT_S = 5.0
 _COMPLAIN_EVERY_S = 60.0
 _REFUSED = 0x80
 _UNAVAILABLE = (3, 0x88, 0x89)  # CONNACK: the server cannot serve now (3.1.1; as paho translates it to 5.0; busy)
-
-
-class NotConnected(ConnectionError):
-    """There is no connection just now; it is being tried again in the background."""
-
-
-class ConnectFailed(ConnectionError):
-    """No connection came about in the time given. `refused`: the broker answered, and said no."""
-
-    def __init__(self, text: str, *, refused: bool) -> None:
-        super().__init__(text)
-        self.refused = refused
-
-
-class SubscribeRefused(PermissionError):
-    """The broker does not let this credential hear these filters."""
-
-    def __init__(self, filters: tuple[Filter, ...]) -> None:
-        super().__init__("the broker refused to subscribe to " + ", ".join(f.name for f in filters))
-        self.filters = filters
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message that arrived. `message` is None where a retained topic was cleared (an empty payload).
-
-    `t_received_ns` is the connection's `clock_ns` at the moment when the packet was read from the socket.
-    """
-
-    topic: Topic[Message]
-    message: Message | None
-    retained: bool
-    t_received_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The connection stands, subscriptions renewed. `session` counts from 1; `refused` could not be renewed."""
-
-    session: int
-    refused: tuple[Filter, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The connection is gone or could not be made. `refused`: the broker said no to the credential."""
-
-    reason: str
-    refused: bool = False
-
-
-State = Connected | Disconnected
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened to messages and connections since the start."""
-
-    received: int = 0
-    undecodable: int = 0
-    overflowed: int = 0
-    connects: int = 0
-    failures: int = 0
-
-
-class _Inbox(Generic[T]):
-    """A bounded queue of one reader. What does not fit is refused, so the oldest are heard first."""
-
-    def __init__(self, limit: int) -> None:
-        self._items: deque[T] = deque()
-        self._limit = limit
-        self._arrived = asyncio.Event()
-
-    def offer(self, item: T) -> bool:
-        if len(self._items) >= self._limit:
-            return False
-        self._items.append(item)
-        self._arrived.set()
-        return True
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        while not self._items:
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._items.popleft()
 
 
 @dataclass(eq=False, slots=True)
@@ -151,12 +69,12 @@ class Connection:
     _filters: dict[Filter, None] = field(default_factory=dict[Filter, None])
     _state: State = field(default_factory=lambda: Disconnected("not tried yet"))
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _watchers: set[_Inbox[State]] = field(default_factory=set["_Inbox[State]"])
+    _watchers: set[Inbox[State]] = field(default_factory=set["Inbox[State]"])
     _complained_at: float = float("-inf")
-    _inbox: _Inbox[Incoming] = field(init=False)
+    _inbox: Inbox[Incoming] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._inbox = _Inbox(self._max_queued)
+        self._inbox = Inbox(self._max_queued)
 
     # -- what a program uses
 
@@ -177,7 +95,7 @@ class Connection:
 
     async def states(self) -> AsyncIterator[State]:
         """The present state, then every change. A reader that falls 100 changes behind misses the newest."""
-        inbox: _Inbox[State] = _Inbox(100)
+        inbox: Inbox[State] = Inbox(100)
         inbox.offer(self._state)
         self._watchers.add(inbox)
         try:
