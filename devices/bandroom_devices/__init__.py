@@ -1,9 +1,8 @@
 """Device kit: join a room, keep time, follow the beat, play and hear notes."""
 
-from bandroom_devices.core import HeardBeat, HeardMidi
 from bandroom_devices.device import Device
 from bandroom_devices.errors import DeviceError, JoinRefused, Refused, Unreachable
-from bandroom_devices.hearing import HeardNote
+from bandroom_devices.hearing import HeardBeat, HeardMidi, HeardNote
 from bandroom_devices.localclock import LocalClock, SkewedClock, SystemClock
 
 __all__ = [

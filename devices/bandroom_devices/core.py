@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from bandroom.mqtt.backoff import Backoff
 from bandroom.mqtt.client import Incoming, NotConnected
 from bandroom.mqtt.endpoint import Endpoint, Tcp, WebSocket
-from bandroom.music.ping_plan import STEP_US, PingPlan
+from bandroom.music.error_report import ErrorReport
 from bandroom.wire import messages as m
 from bandroom.wire.ids import Role, RoomId, Subject
 from bandroom.wire.topics import Filter, Leaf, Room, Topic, assignment
 
 from bandroom_devices.errors import DeviceError, JoinRefused, Refused, Unreachable
-from bandroom_devices.exchange import ClockExchange
-from bandroom_devices.hearing import HeardNote, Hearing
+from bandroom_devices.hearing import HeardBeat, HeardMidi, HeardNote, Hearing
 from bandroom_devices.joining import JoinDesk, Membership
 from bandroom_devices.line import Identity, Line
 from bandroom_devices.listeners import Changes, Listeners
 from bandroom_devices.localclock import Flag, LocalClock, sleep_until
-from bandroom_devices.servertime import ServerTime
 from bandroom_devices.sounding import Ended
+from bandroom_devices.timekeeper import Timekeeper
 from bandroom_devices.view import RoomView
 
 log = logging.getLogger("bandroom.device")
@@ -34,24 +32,8 @@ M = TypeVar("M", bound=m.Message)
 _CONNECT_S = 10.0
 _TCP_S = 3.0  # a school's firewall drops packets in silence; the web port is tried after this
 _RENEW_AT = 0.75  # of a token's life: time enough for many tries before it ends
+_ROSTER_US = 10_000_000  # the service publishes the whole roster anew within this after it lost the broker
 _REFUSED_US = 15_000_000  # a credential refused for so long is asked for anew at the web door
-
-
-@dataclass(frozen=True, slots=True)
-class HeardBeat:
-    """A ``beat`` message that came in: for watching the network. Music is played by ``Device.beats``."""
-
-    beat: m.Beat
-    arrived_us: int | None  # server time; None while the device's clock is not set
-
-
-@dataclass(frozen=True, slots=True)
-class HeardMidi:
-    """A raw MIDI channel message of a classmate."""
-
-    player: Subject
-    data: bytes
-    arrived_us: int | None
 
 
 class Core:
@@ -67,9 +49,10 @@ class Core:
         room: RoomId | None,
     ) -> None:
         self.clock = clock
-        self.time = ServerTime()
         self.view = RoomView()
         self.changes = Changes()
+        self.keeper = Timekeeper(clock, self.changes, send=self._ping, is_playing=self._is_playing)
+        self.time = self.keeper.time
         self.notes: Listeners[HeardNote] = Listeners()
         self.beats: Listeners[HeardBeat] = Listeners()
         self.midi: Listeners[HeardMidi] = Listeners()
@@ -81,15 +64,14 @@ class Core:
         self.group: asyncio.TaskGroup | None = None
         self._desk = desk
         self._endpoint = endpoint
-        self._exchange = ClockExchange()
+        self._error_report = ErrorReport()
         self._hearing = Hearing()
-        self._burst_due = Flag()
         self._hanging_due = Flag()
         self._assigned: asyncio.Queue[RoomId | None] = asyncio.Queue()
-        self._first_burst = True
-        self.resyncs = 0
         self._refused_since_us: int | None = None
         self._refused = Flag()
+        self._unconfirmed: set[Subject] = set()
+        self._roster_due = Flag()
         self._hears: dict[Leaf, None] = {}
 
     # -- coming and going
@@ -100,7 +82,7 @@ class Core:
         if self._desk is not None:
             self._sit(await self._desk.join())
         await self._open(group)
-        tasks = [self._keep_time(), self._end_hanging()]
+        tasks = [self.keeper.run(), self._end_hanging(), self._drop_ghosts()]
         if self._desk is not None:
             tasks.append(self._keep_seat(self._desk))
         if self.who.subject.role is Role.DEVICE:
@@ -201,7 +183,7 @@ class Core:
         local_us = incoming.t_received_ns // 1000
         match message:
             case m.ClockReply():
-                self._reply(message, local_us)
+                self.keeper.reply(message, local_us)
             case m.Note() if topic.subject is not None:
                 self._heard(self._hearing.note(topic.subject, message, local_us, self._server(local_us)))
             case m.Midi() if topic.subject is not None:
@@ -217,9 +199,7 @@ class Core:
                     self._heard(self._hearing.silence(player, Ended.DROPPED, self._server(local_us)))
                 self.changes.notify()
             case m.Member() | None if topic.leaf is Leaf.MEMBER and topic.subject is not None:
-                if self.view.member(topic.subject, message):
-                    self._heard(self._hearing.silence(topic.subject, Ended.LEFT, self._server(local_us)))
-                self.changes.notify()
+                self._member(topic.subject, message, local_us)
             case m.Assignment() | None if topic.leaf is Leaf.ASSIGNMENT:
                 self._assigned.put_nowait(message.room if message else None)
             case m.Feedback():
@@ -236,18 +216,14 @@ class Core:
         if notes:
             self._hanging_due.set()
 
-    def _reply(self, message: m.ClockReply, arrived_us: int) -> None:
-        sample = self._exchange.reply(message, arrived_us)
-        if sample is not None:
-            self.time.add(sample)
-            if not self.time.synced or self._first_burst:
-                self._steer()
-
     # -- what goes on all the time
 
     async def _up(self) -> None:
         self._refused_since_us = None
-        self._burst_due.set()
+        # Who left while the line was down was never told of: all must be told of anew.
+        self._unconfirmed = set(self.view.members)
+        self._roster_due.set()
+        self.keeper.ask_now()
 
     def _note_refusal(self) -> None:
         now_us = self.clock.now_us()
@@ -257,31 +233,8 @@ class Core:
         elif now_us - self._refused_since_us >= _REFUSED_US:
             self._refused.set()
 
-    async def _keep_time(self) -> None:
-        """Bursts of pings: at once, whenever the line is up again, and ever more rarely in between."""
-        plan = PingPlan()
-        while True:
-            if self._burst_due.is_set() or plan.next_us is None:
-                self._burst_due.clear()
-                plan.start(self.clock.now_us())
-            await sleep_until(self.clock, min(plan.next_us or 0, self.clock.now_us() + STEP_US))
-            now_us = self.clock.now_us()
-            if plan.due(now_us, self.time.steered_bound_us):
-                ping = self._exchange.ping(self.clock.now_us())
-                await self.publish_in_room(lambda room: room.clock_ping(self.who.subject), ping)
-            elif (plan.next_us or 0) - now_us > STEP_US:
-                # The burst is over and its replies are in.
-                self._first_burst = self._first_burst and not self.time.synced
-                self._steer()
-                await sleep_until(self.clock, plan.next_us or 0, unless=self._burst_due)
-
-    def _steer(self) -> None:
-        now_us, was_synced = self.clock.now_us(), self.time.synced
-        playing = not self._first_burst and self._is_playing(now_us)
-        if not self.time.steer(now_us, playing=playing):
-            self.resyncs += 1
-        if self.time.synced and (playing is False or not was_synced):
-            self.changes.notify()
+    async def _ping(self, ping: m.ClockPing) -> None:
+        await self.publish_in_room(lambda room: room.clock_ping(self.who.subject), ping)
 
     def _is_playing(self, local_us: int) -> bool:
         tempo_map = self.view.tempo_map
@@ -297,6 +250,21 @@ class Core:
             elif await sleep_until(self.clock, due_us, unless=self._hanging_due):
                 now_us = self.clock.now_us()
                 self._heard(self._hearing.expire(now_us, self._server(now_us)))
+
+    async def _drop_ghosts(self) -> None:
+        """Some time after the line is up again, forget members whom nobody has told of since."""
+        while True:
+            await self._roster_due.wait()
+            self._roster_due.clear()
+            if await sleep_until(self.clock, self.clock.now_us() + _ROSTER_US, unless=self._roster_due):
+                for subject in list(self._unconfirmed):
+                    self._member(subject, None, self.clock.now_us())
+
+    def _member(self, subject: Subject, member: m.Member | None, local_us: int) -> None:
+        self._unconfirmed.discard(subject)
+        if self.view.member(subject, member):
+            self._heard(self._hearing.silence(subject, Ended.LEFT, self._server(local_us)))
+        self.changes.notify()
 
     async def _keep_seat(self, desk: JoinDesk) -> None:
         """Renew the token well before it ends; ask at the web door again once it has long been refused."""
@@ -366,7 +334,7 @@ class Core:
         now_us = self.clock.now_us()
         for player in list(self.view.members):
             self._heard(self._hearing.silence(player, Ended.LEFT, self._server(now_us)))
-        self.room, self.view = room, RoomView()
+        self.room, self.view, self._unconfirmed = room, RoomView(), set()
         self.changes.notify()
         try:
             await self.line.subscribe(*self._room_filters())
@@ -374,5 +342,5 @@ class Core:
             log.warning("cannot enter %s yet: %s", room, error)
             self.room = None
             return False
-        self._burst_due.set()
+        self.keeper.ask_now()
         return True

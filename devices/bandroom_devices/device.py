@@ -16,20 +16,17 @@ from collections.abc import AsyncIterator
 from typing import Any, Self, cast
 
 from bandroom.mqtt.endpoint import Endpoint, Tcp
-from bandroom.music.scheduler import Due, Scheduler
 from bandroom.music.tempo_map import Beat, TempoMap
 from bandroom.wire import messages as m
 from bandroom.wire.ids import Role, RoomId, Subject, TenantId, UserName
 from bandroom.wire.topics import Leaf
 
-from bandroom_devices.core import Core, HeardBeat, HeardMidi
-from bandroom_devices.hearing import HeardNote
+from bandroom_devices.core import Core
+from bandroom_devices.hearing import HeardBeat, HeardMidi, HeardNote
 from bandroom_devices.joining import JoinDesk
 from bandroom_devices.line import Identity
-from bandroom_devices.localclock import Flag, LocalClock, SystemClock, sleep_until
-
-_LATE_US = 100_000  # a program is told of a beat that is late by less; what sounds it can judge for itself
-_FINE_US = 50_000  # the offset may be corrected while one sleeps, so the last stretch is measured afresh
+from bandroom_devices.localclock import LocalClock, SystemClock, sleep_until
+from bandroom_devices.pace import Pace
 
 
 class Device:
@@ -41,6 +38,7 @@ class Device:
 
     def __init__(self, core: Core, *, early_us: int = 0) -> None:
         self._core = core
+        self._pace = Pace(core, early_us)
         self._early_us = early_us
         self._playing: set[tuple[int, int]] = set()
         self._group = asyncio.TaskGroup()
@@ -185,8 +183,7 @@ class Device:
     async def sleep_until(self, server_us: int) -> None:
         """Return at ``server_us`` server time (early by ``early_us``), never sooner."""
         await self.synced()
-        while not await self._reach(server_us, Flag()):
-            pass
+        await self._pace.sleep_until(server_us)
 
     async def beats(self) -> AsyncIterator[Beat]:
         """Each beat of the room at its time, as long as the device is in the room; waits while the room stands still.
@@ -194,24 +191,8 @@ class Device:
         Ends when the room is closed. A beat that comes far too late (the machine slept) is left out.
         """
         await self.synced()
-        core, clock, resyncs = self._core, self._core.time.clock, self._core.resyncs
-        scheduler = Scheduler(look_ahead_us=0, latency_us=self._early_us, late_us=_LATE_US)
-        while not self.is_over:
-            following, local_us = core.changes.following, core.clock.now_us()
-            if core.resyncs != resyncs:
-                resyncs = core.resyncs
-                scheduler.rest_until_bar()
-            if core.view.tempo_map is not None:
-                scheduler.set_map(core.view.tempo_map, local_us, clock)
-            for event in scheduler.poll(local_us, clock):
-                if isinstance(event, Due):
-                    yield event.beat
-            wake_us = scheduler.wake_us(core.clock.now_us(), clock)
-            if wake_us is None:
-                await following.wait()
-            else:
-                # One more, since the two clocks' rounding may put that a microsecond before the beat.
-                await self._reach_local(wake_us + 1, following)
+        async for beat in self._pace.beats():
+            yield beat
 
     async def reach_position(self, k: float) -> int | None:
         """Wait until the music is at ``k`` ticks (960 a quarter, 0 at the first beat); the server time of that.
@@ -219,33 +200,11 @@ class Device:
         Returns None instead when the tempo map changed meanwhile, or the position lies behind: look again then.
         """
         await self.synced()
-        following = self._core.changes.following
-        due_us = self._core.view.tempo_map.time_at(k) if self._core.view.tempo_map else None
-        if due_us is None:
-            if not self.is_over:
-                await following.wait()
-            return None
-        return due_us if await self._reach(due_us, following) else None
+        return await self._pace.reach_position(k)
 
     async def changed(self) -> None:
         """Wait until something about the room changes: its tempo map, its state, who is in."""
         await self._core.changes.following.wait()
-
-    async def _reach_local(self, local_us: int, unless: Flag) -> None:
-        """Wait for a local time, or until it is time to work that out again."""
-        soon_us = self._core.clock.now_us() + 2 * _FINE_US
-        until_us = local_us if local_us <= soon_us else local_us - _FINE_US
-        await sleep_until(self._core.clock, until_us, unless=unless)
-
-    async def _reach(self, server_us: int, unless: Flag) -> bool:
-        """Wait for a server time; False as soon as ``unless`` is set before."""
-        while not unless.is_set():
-            now_us = self._core.clock.now_us()
-            due_us = self._core.time.local_at(server_us) - self._early_us
-            if due_us <= now_us:
-                return True
-            await self._reach_local(due_us, unless)
-        return False
 
     # -- playing and hearing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bandroom.wire.ids import Subject
-from bandroom.wire.messages import Midi, Note
+from bandroom.wire.messages import Beat, Midi, Note
 
 from bandroom_devices.sounding import Ended, Key, Sounding
 
@@ -29,6 +29,23 @@ class HeardNote:
     def begins(self) -> bool:
         """Whether the note begins."""
         return self.ended is None
+
+
+@dataclass(frozen=True, slots=True)
+class HeardBeat:
+    """A ``beat`` message that came in: for watching the network. Music is played by ``Device.beats``."""
+
+    beat: Beat
+    arrived_us: int | None  # server time; None while the device's clock is not set
+
+
+@dataclass(frozen=True, slots=True)
+class HeardMidi:
+    """A raw MIDI channel message of a classmate."""
+
+    player: Subject
+    data: bytes
+    arrived_us: int | None
 
 
 class Hearing:

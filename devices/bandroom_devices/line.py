@@ -37,6 +37,7 @@ M = TypeVar("M", bound=Message)
 
 _OVERLAP_US = 300_000  # what is on its way to the old connection when the new one takes over arrives within this
 _GOODBYE_S = 2.0
+_TELLING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Line:
         self._legs: list[_Leg] = []
         self._overlapping = False
         self._passed_on: Counter[tuple[str, object]] = Counter()
+        self._error_us: int | None = None
 
     @property
     def connected(self) -> bool:
@@ -157,6 +159,15 @@ class Line:
         finally:
             self._overlapping = False
 
+    async def tell_error(self, error_us: int) -> None:
+        """Say by how many µs the device's clock may be off: now, where there is a connection, and with each new one."""
+        self._error_us = error_us
+        leg = self._leg
+        if leg is not None and leg.connection is not None and leg.connection.connected:
+            topic = presence(leg.identity.tenant, leg.identity.subject)
+            with contextlib.suppress(NotConnected, TimeoutError):
+                await leg.connection.publish(topic, Presence("ready", leg.digit, error_us), timeout_s=_TELLING_S)
+
     async def close(self) -> None:
         """Say goodbye: presence tells that we left, the broker sends no Will."""
         leg, self._leg = self._leg, None
@@ -222,7 +233,7 @@ class Line:
             match state:
                 case Connected():
                     try:
-                        await connection.publish(topic, Presence("ready", leg.digit))
+                        await connection.publish(topic, Presence("ready", leg.digit, self._error_us))
                     except (NotConnected, TimeoutError):
                         continue  # lost again meanwhile: the next state tells
                     if not ready.done():

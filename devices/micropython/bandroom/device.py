@@ -19,6 +19,8 @@ LATE_US = 100000
 HANGING_US = 30000000
 MAX_SLEW = 0.005
 RESYNC_US = 30000
+# The error bound is told when it has doubled or halved, this seldom at most.
+TELL_MS = 10000
 
 
 # Local time in µs that does not wrap; ask at least every few minutes (the pings do).
@@ -80,6 +82,9 @@ class Device:
         self._after = None
         self._moved = False
         self._sounding = {}
+        self._presence = "tenant/%s/presence/%s" % (tenant, sub)
+        self._told = None
+        self._told_at = 0
         # Why it is not connected, and how often it has been.
         self.failure = None
         self.connects = 0
@@ -155,9 +160,8 @@ class Device:
 
     async def _session(self):
         mqtt = self._mqtt
-        presence = "tenant/%s/presence/%s" % (self.tenant, self.sub)
         client_id = "%s_%s" % (self.tenant, self.sub)
-        await mqtt.open(self._host, self._port, client_id, self._user, self._password, (presence, "lost 0"))
+        await mqtt.open(self._host, self._port, client_id, self._user, self._password, (self._presence, "lost 0"))
         self.failure = None
         self.connects += 1
         tasks = [asyncio.create_task(mqtt.run()), asyncio.create_task(self._keep_time())]
@@ -165,12 +169,31 @@ class Device:
             await mqtt.subscribe("tenant/%s/device/%s/room" % (self.tenant, self.sub))
             if self.room:
                 await mqtt.subscribe(*self._topics())
-            await mqtt.publish(presence, b"ready 0", 1, True)
+            await self._ready()
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
             mqtt.abandon()
+
+    # Say that it is there, and by how many µs its clock may be off.
+    async def _ready(self):
+        said = "ready 0" if self._told is None else "ready 0 %d" % self._told
+        await self._mqtt.publish(self._presence, said.encode(), 1, True)
+
+    async def _tell_error(self):
+        bound = self.error_us()
+        if bound is None or not self._mqtt.connected:
+            return
+        bound = min(max(bound, 1), 9999999)
+        if self._told is not None:
+            if self._told <= 2 * bound and bound <= 2 * self._told:
+                return
+            if time.ticks_diff(time.ticks_ms(), self._told_at) < TELL_MS:
+                return
+        self._told = bound
+        self._told_at = time.ticks_ms()
+        await self._ready()
 
     def _base(self):
         return "tenant/%s/music_room/%s/" % (self.tenant, self.room)
@@ -201,6 +224,7 @@ class Device:
                 await self._ping()
                 await asyncio.sleep_ms(STEP_MS)
             self._steer()
+            await self._tell_error()
             age = time.ticks_diff(time.ticks_ms(), began) // 1000
             pause = [every for every, until in PACE if until is None or age < until][0]
             for _ in range(pause * 20):

@@ -8,10 +8,9 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from bandroom_devices.core import HeardBeat
 from bandroom_devices.device import Device
 from bandroom_devices.errors import DeviceError
-from bandroom_devices.hearing import HeardNote
+from bandroom_devices.hearing import HeardBeat, HeardNote
 from bandroom_devices.notes import note_name
 
 from bandroom.cli.errors import CliError

@@ -27,13 +27,14 @@ class Bench:
 
     def __init__(self, offset_us: int, ppm: float) -> None:
         self.true = ManualLocalClock(0)
+        self.ahead_us = 0
         self.clock = SkewedClock(offset_us, ppm, self.true)
         identity = Identity(ROOM.tenant, ANN, "lincoln/s-ann", "secret")
         self.core = Core(self.clock, desk=None, identity=identity, endpoint=None, room=ROOM.room)
         self.device = Device(self.core)
 
     def server_us(self) -> int:
-        return T0 + self.true.now_us()
+        return T0 + self.ahead_us + self.true.now_us()
 
     def hand(self, topic: object, message: m.Message | None) -> None:
         self.core._incoming(Incoming(topic, message, False, self.clock.now_us() * 1000))  # type: ignore[arg-type]
@@ -41,13 +42,12 @@ class Bench:
     async def exchange(self, way_us: int = 200) -> None:
         """A burst of pings that all take ``way_us`` each way."""
         for _ in range(BURST):
-            ping = self.core._exchange.ping(self.clock.now_us())
+            ping = self.core.keeper._exchange.ping(self.clock.now_us())
             await self.true.advance(way_us)
             t_us = self.server_us()
             await self.true.advance(way_us)
             self.hand(ROOM.clock_reply(ANN), m.ClockReply(ping.nonce, ping.seq, t_us))
-        self.core._first_burst = False
-        self.core._steer()
+        self.core.keeper.settle()
 
     def map(self, tempo_map: TempoMap) -> None:
         self.hand(ROOM.tempo(), to_message(tempo_map))
@@ -176,3 +176,38 @@ def test_secrets_stay_out_of_reprs() -> None:
     bench = Bench(0, 0)
     assert "secret" not in repr(bench.core.who)
     assert "secret" not in repr(bench.core.who.credential(0))
+
+
+async def test_a_member_whom_nobody_tells_of_after_a_reconnect_has_gone() -> None:
+    """Two members before; the line breaks, and afterwards only one is told of: ten seconds later the other is gone."""
+    bench = Bench(0, 0)
+    member = m.Member(name="Ben", kind="student", state="ready", since=T0)
+    ben, cleo = Subject("s-ben"), Subject("s-cleo")
+    for subject in (ben, cleo):
+        bench.hand(ROOM.member(subject), member)
+    dropping = asyncio.create_task(bench.core._drop_ghosts())
+    await bench.core._up()
+    bench.hand(ROOM.member(ben), member)
+    bench.hand(ROOM.note(cleo), m.Note(on=60))
+    await bench.true.advance(9_000_000)
+    assert set(bench.device.members) == {ben, cleo}
+    await bench.true.advance(2_000_000)
+    assert set(bench.device.members) == {ben}
+    dropping.cancel()
+
+
+async def test_a_clock_that_was_far_off_comes_in_again_at_a_bar() -> None:
+    """The server's clock stepped by 1.3 s (another machine took over): no beat is played until the next bar."""
+    bench, heard = Bench(0, 0), list[tuple[Beat, int]]()
+    follower = asyncio.create_task(follow(bench, heard))
+    await bench.exchange()
+    bench.map(running())
+    await bench.true.advance(2_300_000)
+    before = len(heard)
+    bench.ahead_us = 1_300_000
+    await bench.exchange()
+    await bench.true.advance(4_000_000)
+    follower.cancel()
+    assert bench.core.keeper.resyncs == 1
+    assert heard[before][0].pos == 1
+    assert all(0 <= at_us - beat.t < 1_000 for beat, at_us in heard[before:])
