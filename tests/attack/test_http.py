@@ -287,7 +287,7 @@ def test_basic_authentication_is_no_way_in(school: School) -> None:
         for value in (
             f"Basic {basic}",
             "Bearer",
-            "Bearer ",
+            "Bearer x",
             school.stack.owner_token,
             f"Token {school.stack.owner_token}",
         ):
