@@ -40,6 +40,20 @@ from bandroom.mqtt.link import Link
 from bandroom.wire.message import BadMessage, Message
 from bandroom.wire.topics import SHAPES, Filter, Topic, parse_topic
 
+__all__ = [
+    "ConnectFailed",
+    "Connected",
+    "Connection",
+    "Counters",
+    "Disconnected",
+    "Incoming",
+    "NotConnected",
+    "State",
+    "SubscribeRefused",
+    "Will",
+    "connect",
+]
+
 log = logging.getLogger("bandroom.mqtt")
 
 M = TypeVar("M", bound=Message)
