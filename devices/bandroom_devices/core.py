@@ -10,7 +10,6 @@ from typing import TypeVar
 from bandroom.mqtt.backoff import Backoff
 from bandroom.mqtt.client import Incoming, NotConnected
 from bandroom.mqtt.endpoint import Endpoint, Tcp, WebSocket
-from bandroom.music.error_report import ErrorReport
 from bandroom.wire import messages as m
 from bandroom.wire.ids import Role, RoomId, Subject
 from bandroom.wire.topics import Filter, Leaf, Room, Topic, assignment
@@ -51,7 +50,9 @@ class Core:
         self.clock = clock
         self.view = RoomView()
         self.changes = Changes()
-        self.keeper = Timekeeper(clock, self.changes, send=self._ping, is_playing=self._is_playing)
+        self.keeper = Timekeeper(
+            clock, self.changes, send=self._ping, is_playing=self._is_playing, tell=self._tell_error
+        )
         self.time = self.keeper.time
         self.notes: Listeners[HeardNote] = Listeners()
         self.beats: Listeners[HeardBeat] = Listeners()
@@ -64,7 +65,6 @@ class Core:
         self.group: asyncio.TaskGroup | None = None
         self._desk = desk
         self._endpoint = endpoint
-        self._error_report = ErrorReport()
         self._hearing = Hearing()
         self._hanging_due = Flag()
         self._assigned: asyncio.Queue[RoomId | None] = asyncio.Queue()
@@ -235,6 +235,10 @@ class Core:
 
     async def _ping(self, ping: m.ClockPing) -> None:
         await self.publish_in_room(lambda room: room.clock_ping(self.who.subject), ping)
+
+    async def _tell_error(self, error_us: int) -> None:
+        if self.line is not None:
+            await self.line.tell_error(error_us)
 
     def _is_playing(self, local_us: int) -> bool:
         tempo_map = self.view.tempo_map

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from bandroom.music.error_report import ErrorReport
 from bandroom.music.ping_plan import STEP_US, PingPlan
 from bandroom.wire.messages import ClockPing, ClockReply
 
@@ -14,7 +15,9 @@ from bandroom_devices.servertime import ServerTime
 
 
 class Timekeeper:
-    """``send`` publishes a ping if it can; ``is_playing`` says whether the music runs at a local time."""
+    """``send`` publishes a ping if it can; ``is_playing`` says whether the music runs at a local time; ``tell`` is
+    handed the clock's error bound (µs) when that is news.
+    """
 
     def __init__(
         self,
@@ -23,6 +26,7 @@ class Timekeeper:
         *,
         send: Callable[[ClockPing], Awaitable[object]],
         is_playing: Callable[[int], bool],
+        tell: Callable[[int], Awaitable[object]],
     ) -> None:
         self.time = ServerTime()
         self.resyncs = 0
@@ -31,6 +35,8 @@ class Timekeeper:
         self._changes = changes
         self._send = send
         self._is_playing = is_playing
+        self._tell = tell
+        self._report = ErrorReport()
         self._exchange = ClockExchange()
         self._burst_due = Flag()
         self._settled = False  # a whole burst has been heard
@@ -61,12 +67,19 @@ class Timekeeper:
             elif (plan.next_us or 0) - now_us > STEP_US:
                 # The burst is over and its replies are in.
                 self.settle()
+                await self._tell_error()
                 await sleep_until(self._clock, plan.next_us or 0, unless=self._burst_due)
 
     def settle(self) -> None:
         """Put to use what a burst has told; from the first time on the clock is slewed while music plays."""
         self._settled = self._settled or self.time.synced
         self._steer()
+
+    async def _tell_error(self) -> None:
+        now_us = self._clock.now_us()
+        error_us = self._report.due(now_us, self.time.bound_us(now_us)) if self.time.synced else None
+        if error_us is not None:
+            await self._tell(error_us)
 
     def _steer(self) -> None:
         now_us, was_synced = self._clock.now_us(), self.time.synced

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from bandroom.testing import wait_until_async
+from bandroom.wire.ids import Subject
 from bandroom_devices import Device
 
 HERE = Path(__file__).parent
@@ -102,6 +103,22 @@ async def test_a_board_plays_on_the_beat_of_its_room_and_hears_classmates(microp
         assert all(beat["sent"] and beat["room"] == room for beat in beats)
         assert sorted(beat["late_us"] for beat in beats)[len(beats) // 2] < 10_000
         assert all(beat["t"] % 250_000 == beats[0]["t"] % 250_000 for beat in beats)
+
+
+@pytest.mark.rule("PRES-4")
+async def test_a_board_tells_by_how_much_its_clock_may_be_off(micropython: str, school: Any) -> None:
+    """It stands beside its name within seconds, as any other device's."""
+    room = school.room()
+    with board(micropython, school, "d-board-4", beats=1000):
+        await asyncio.to_thread(school.assign, room, "d-board-4")
+        async with Device.join(school.stack.url, school.tenant, room) as ear:
+
+            def told_ms() -> float | None:
+                member = ear.members.get(Subject("d-board-4"))
+                return member.err if member else None
+
+            await wait_until_async(lambda: told_ms() is not None, timeout_s=WITHIN_S, what="the board to have told")
+            assert 0 < (told_ms() or 0) < 1000
 
 
 async def test_a_board_moves_with_its_assignment(micropython: str, school: Any) -> None:
