@@ -197,6 +197,9 @@ class Broker:
 
         eventually(answers, "the broker to listen", deadline_s)
 
+    def reload(self) -> None:
+        self.process.send_signal(signal.SIGHUP)
+
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
