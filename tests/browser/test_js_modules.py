@@ -159,6 +159,62 @@ def test_waits_double_to_five_seconds_with_jitter(js: Runs) -> None:
     assert [round(ms) for ms in high] == [150, 300, 600, 4800, 7500, 7500, 7500]
 
 
+@pytest.mark.rule("PRES-4")
+def test_the_error_of_the_clock_is_told_when_it_doubled_or_halved(js: Runs) -> None:
+    """Behind `ready`, with each new connection too; not within 10 s of the last time, and not while offline."""
+    said = js(
+        """
+        const { RoomClient } = await load("room_client.js");
+        const { EventEmitter } = await import("node:events");
+        const said = [];
+        let mqtt = null, now = 0;
+        const connect = () => {
+          mqtt = Object.assign(new EventEmitter(), {
+            connected: true,
+            publish: (name, payload) => said.push([name, payload]),
+            subscribe: (filters, done) => done(null, Object.keys(filters).map((topic) => ({ topic })), {
+              granted: Object.keys(filters).map(() => 0) }),
+            end() { this.connected = false; },
+          });
+          return mqtt;
+        };
+        const session = { tenant: "lincoln", room: "MUSIC-1234", sub: "s-a", username: "lincoln/s-a", token: "x",
+                          role: "student", renewInMs: () => null };
+        const client = new RoomClient(session, { connect, url: "", random: () => 0, now: () => now });
+        client.tellError(700);
+        client.start();
+        mqtt.emit("connect");
+        for (const [at, us] of [[500, Infinity], [600, 850.2], [5000, 3000], [10_600, 1700], [10_700, 1702.1],
+                                [20_701, 852], [20_702, 850], [40_000, 1e9], [60_000, 0]]) {
+          now = at;
+          client.tellError(us);
+        }
+        mqtt.emit("close");
+        client.tellError(500);
+        client.hurry();
+        mqtt.emit("connect");
+        client.stop();
+        return said;
+        """
+    )
+    assert {name for name, _ in said} == {"tenant/lincoln/presence/s-a"}
+    assert [text for _, text in said] == [
+        "ready 0", "ready 0 851", "ready 0 1703", "ready 0 850", "ready 0 9999999", "ready 0 1", "ready 1 1",
+        "disconnected 1",
+    ]  # fmt: skip
+
+
+def test_a_teacher_reads_the_worst_clock(js: Runs) -> None:
+    """Of those who told; nothing where nobody did."""
+    assert js(
+        """
+        globalThis.document = { getElementById: () => null };
+        const { clockText } = await load("view.js");
+        return [[], [{}], [{ err: 0.42 }, {}, { err: 3.25 }], [{ err: 120.4 }, { err: "x" }]].map(clockText);
+        """
+    ) == ["", "", "clocks within 3.3 ms", "clocks within 120 ms"]
+
+
 def test_filters_are_granted_one_by_one(js: Runs) -> None:
     """No filter of a pupil has more than one '+', none has '#', and own topics are asked for by name."""
     filters = js(

@@ -76,6 +76,19 @@ async def test_a_typed_code_is_enough(browser: Any, stack: Any, room_of: Any) ->
     assert "eyJ" not in kept
 
 
+@pytest.mark.rule("PRES-4")
+async def test_the_page_tells_how_far_off_its_clock_may_be(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
+    """Within seconds the roster has a bound for it, which every client can read."""
+    room = room_of(stack)
+    page = await browser.page()
+    with player(room) as ear:
+        await browser.enter(page, room.join_url, "Ada")
+        mine = f"member/{await browser.sub(page)}"
+        await wait_until_async(
+            lambda: any(member and member.get("err", 0) > 0 for member in ear.of(mine)), what="the page to have told"
+        )
+
+
 async def test_pads_are_heard_by_another_client(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
     """A key and a pointer play notes with on and off, loudness and server time; each press ends exactly once."""
     room = room_of(stack)

@@ -26,7 +26,8 @@ const SLEPT_MS = 5_000;
 
 /**
  * Events: `synced` (for the first time, or anew after a jump), `jump` (the offset moved by more than can be
- * slewed; whoever plays should come in again at the next bar), `silent` (nothing comes back any more).
+ * slewed; whoever plays should come in again at the next bar), `silent` (nothing comes back any more), `steered` (twice
+ * a second: the offset and its bound are as of now).
  */
 export class RoomClock extends EventTarget {
   /** `filter()` makes a filter: add(t1, t2, t3, t4), offsetAt(t), boundAt(t), synced. `send(text)`: false if offline. */
@@ -73,7 +74,10 @@ export class RoomClock extends EventTarget {
     this.#settledAt ??= this.now() + SETTLING_MS * 1000;
     this.#round();
     for (const ms of EARLY_MS) this.#after(ms, () => this.burst());
-    this.#every(STEER_MS, () => this.#steer());
+    this.#every(STEER_MS, () => {
+      this.#steer();
+      this.dispatchEvent(new Event("steered"));
+    });
   }
 
   stop() {

@@ -64,7 +64,7 @@ export class RoomPage extends EventTarget {
     this.#rev = this.#infoRev = -1;
     this.#takeMap(null);
     this.info = null;
-    this.#roster = new Roster({ me: session.sub, decorate });
+    this.#roster = new Roster({ me: session.sub, decorate, tellsErrors: session.role === "teacher" });
     show("join-view", false);
     show("teacher-view", false);
     show("room-view");
@@ -327,6 +327,7 @@ export class RoomPage extends EventTarget {
 
   #bindPage() {
     this.clock.addEventListener("silent", () => this.client?.reset());
+    this.clock.addEventListener("steered", () => this.client?.tellError(this.clock.boundUs));
     const hurry = () => {
       if (document.hidden || !this.client) return;
       this.client.hurry();

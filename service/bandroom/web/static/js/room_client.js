@@ -12,6 +12,9 @@ const MAX_WAIT_MS = 5_000;
 const SAME_TOKEN_TRIES = 3;
 const BLOCKED_AFTER = 4;
 const KEEPALIVE_S = 20;
+/** How far off the clock may be is told when it has doubled or halved, this seldom at most. */
+const TELL_EVERY_MS = 10_000;
+const WIDEST_US = 9_999_999;
 
 const STUDENT_LEAVES = ["clock/r", "tempo", "room", "beat", "member", "note", "midi", "feedback", "limit"];
 const TEACHER_LEAVES = ["clock/r", "tempo", "room", "beat", "member", "note", "midi", "feedback", "limit"];
@@ -66,6 +69,7 @@ export class RoomClient extends EventTarget {
   #timer = null;
   #renewTimer = null;
   #stopped = false;
+  #told = null;
 
   start() {
     this.#stopped = false;
@@ -124,7 +128,22 @@ export class RoomClient extends EventTarget {
   /** Say again that I am here: another page of mine has gone and said so for both. */
   announce() {
     const mqtt = this.#mqtt;
-    if (mqtt?.connected) mqtt.publish(this.#presenceTopic(), `ready ${mqtt.bandroomDigit}`, publishOptions("presence"));
+    if (mqtt?.connected) this.#ready(mqtt);
+  }
+
+  /** By how many µs this device's clock may be off: the service and the teacher hear of it when it has changed. */
+  tellError(us) {
+    if (!Number.isFinite(us) || !this.online) return;
+    const bound = Math.min(Math.max(Math.ceil(us), 1), WIDEST_US);
+    const told = this.#told;
+    if (told && ((bound <= 2 * told.bound && told.bound <= 2 * bound) || this.now() - told.at < TELL_EVERY_MS)) return;
+    this.#told = { bound, at: this.now() };
+    this.announce();
+  }
+
+  #ready(mqtt) {
+    const error = this.#told ? ` ${this.#told.bound}` : "";
+    mqtt.publish(this.#presenceTopic(), `ready ${mqtt.bandroomDigit}${error}`, publishOptions("presence"));
   }
 
   #presenceTopic() {
@@ -171,7 +190,7 @@ export class RoomClient extends EventTarget {
           // Without an answer the connection went meanwhile, which "close" deals with.
           if (this.#stopped || !answer) return;
           const denied = asked.filter((_, i) => answer.granted[i] >= 128).map((each) => parseFilterLeaf(each.topic));
-          mqtt.publish(presence, `ready ${digit}`, publishOptions("presence"));
+          this.#ready(mqtt);
           settled = true;
           if (replacing) {
             this.#mqtt = mqtt;

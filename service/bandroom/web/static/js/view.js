@@ -119,11 +119,20 @@ function transportText(running, beat, ahead, now) {
   return "Playing";
 }
 
+/** How far off the worst of these members' clocks may be; empty where none has told. */
+export function clockText(members) {
+  const told = members.map((member) => member.err).filter((err) => Number.isFinite(err));
+  if (!told.length) return "";
+  const worst = Math.max(...told);
+  return `clocks within ${worst < 10 ? worst.toFixed(1) : Math.round(worst)} ms`;
+}
+
 /** Who is in, and who plays. */
 export class Roster {
-  /** `decorate(sub, item)` may add to a member's line. */
-  constructor({ me, decorate = () => undefined }) {
+  /** `decorate(sub, item)` may add to a member's line; `tellsErrors`: how far off the clocks may be is shown. */
+  constructor({ me, decorate = () => undefined, tellsErrors = false }) {
     this.me = me;
+    this.tellsErrors = tellsErrors;
     this.decorate = decorate;
     this.announce = false;
     $("roster").replaceChildren();
@@ -145,6 +154,7 @@ export class Roster {
       entry.name.textContent = sub === this.me ? `${member.name} (you)` : member.name;
       const away = member.state !== "ready";
       entry.item.classList.toggle("away", away);
+      if (this.tellsErrors) entry.item.title = clockText([member]);
       entry.what.textContent = away ? "away" : (KINDS[member.kind] ?? "");
       if (!known && this.announce && sub !== this.me) setText("roster-news", `${member.name} is here.`);
     }
@@ -183,7 +193,9 @@ export class Roster {
   }
 
   #count() {
-    const here = [...this.#members.values()].filter((entry) => entry.member?.state === "ready").length;
-    setText("roster-count", here === 1 ? "1 is here" : `${here} are here`);
+    const here = [...this.#members.values()].map((entry) => entry.member).filter((member) => member?.state === "ready");
+    const count = here.length === 1 ? "1 is here" : `${here.length} are here`;
+    const clocks = this.tellsErrors ? clockText(here) : "";
+    setText("roster-count", clocks ? `${count} · ${clocks}` : count);
   }
 }
