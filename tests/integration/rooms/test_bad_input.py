@@ -164,6 +164,7 @@ def test_each_role_is_kept_to_its_own(school: School) -> None:
     assert school.call("/api/renew", pupil).status_code == 200
 
 
+@pytest.mark.rule("MSG-1")
 async def test_no_payload_on_control_or_presence_hangs_a_room(school: School) -> None:
     """Random, huge, deep and wrong bytes from a teacher and a pupil: dropped, and the next command is answered."""
     room = school.room()
@@ -231,6 +232,7 @@ def test_the_command_line_says_what_was_wrong(school: School, words: list[str], 
     assert ran.out == ""
 
 
+@pytest.mark.rule("JOIN-3")
 def test_guessing_codes_slows_down_the_guesser_alone(school: School) -> None:
     """429 with Retry-After for typed codes from that address; the link, and others, come in."""
     room = school.room()

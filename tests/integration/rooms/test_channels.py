@@ -81,6 +81,7 @@ async def mqtt(school: School) -> AsyncIterator[tuple[Mqtt, Room]]:
         yield Mqtt(school, ear, room), room
 
 
+@pytest.mark.rule("CMD-2")
 async def test_over_mqtt(school: School, mqtt: tuple[Mqtt, Room]) -> None:
     """Each is done once and refused once, in a lesson's order. What cannot be a command at all is dropped."""
     ask, _room = mqtt[0].ask, mqtt[1]

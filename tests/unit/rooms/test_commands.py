@@ -60,6 +60,7 @@ GOOD = [
 ]
 
 
+@pytest.mark.rule("CMD-1")
 @pytest.mark.parametrize(("cmd", "arguments"), GOOD, ids=lambda value: str(value))
 def test_every_command_is_done_and_done_once(music: Plane, cmd: str, arguments: dict[str, object]) -> None:
     """A command sent again (same id) gets the same reply, and changes nothing a second time."""
@@ -118,6 +119,7 @@ def test_a_stranger_commands_nothing(music: Plane, cmd: str, arguments: dict[str
     ],
     ids=str,
 )
+@pytest.mark.rule("CMD-2")
 def test_what_cannot_be_done_says_so_and_changes_nothing(
     music: Plane, cmd: str, arguments: dict[str, object], err: str
 ) -> None:
@@ -161,6 +163,7 @@ def test_the_table_of_states_holds(music: Plane, state: RoomState, cmd: str) -> 
         assert music.room().state is state
 
 
+@pytest.mark.rule("TEMPO-2")
 def test_revisions_rise_through_everything(music: Plane) -> None:
     """Stop, close, reopen, many edits in one second: a later message always has the higher revision."""
     tempo: list[int] = []

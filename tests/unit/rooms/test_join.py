@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from .conftest import LINCOLN, MUSIC, TWIN, Plane
 
 
+@pytest.mark.rule("JOIN-1")
 def test_a_code_becomes_a_pupils_token(music: Plane) -> None:
     """The token is for this tenant and room; the code may be typed carelessly."""
     for typed in ("MUSIC-1234", "music-1234", " music 1234 ", "Music1234"):
@@ -32,6 +33,7 @@ def test_the_gate_knows_a_room_before_anybody_can_join_it(plane: Plane) -> None:
     assert (LINCOLN, MUSIC) in plane.gate_state().open_rooms
 
 
+@pytest.mark.rule("JOIN-2")
 def test_unknown_locked_closed_and_wrong_keys_get_one_answer(music: Plane) -> None:
     """Nothing in the answer tells a guesser that a room exists."""
     music.create("TABLE-0001")

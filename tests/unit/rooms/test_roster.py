@@ -79,6 +79,7 @@ def test_who_is_lost_stays_a_minute_and_comes_back_with_the_time_of_coming() -> 
     assert roster.present(LINCOLN, MUSIC) == []
 
 
+@pytest.mark.rule("PRES-2")
 def test_the_loss_of_an_older_connection_puts_nobody_out() -> None:
     """Renewing a token: `ready 1`, then `lost 0`. The retained topic is set right again."""
     roster = a_roster()
