@@ -94,6 +94,7 @@ async def test_a_teacher_commands_over_mqtt_and_is_answered(school: School) -> N
         await smith.wait(lambda i: i in smith.heard[before:] and i.message == done, "the same reply again")
 
 
+@pytest.mark.rule("CMD-5")
 @pytest.mark.rule("ACL-11")
 async def test_closing_ends_beat_topics_and_rights(school: School) -> None:
     """Members hear `closed`; then no beat comes, nothing is retained, and nobody may play, until it is reopened."""

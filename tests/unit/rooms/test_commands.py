@@ -60,6 +60,7 @@ GOOD = [
 ]
 
 
+@pytest.mark.rule("CMD-4")
 @pytest.mark.rule("CMD-1")
 @pytest.mark.parametrize(("cmd", "arguments"), GOOD, ids=lambda value: str(value))
 def test_every_command_is_done_and_done_once(music: Plane, cmd: str, arguments: dict[str, object]) -> None:

@@ -39,6 +39,7 @@ def _work_until_killed(folder: Path, seed: int, begin: int, after_s: float) -> l
         return lines + said.readlines()
 
 
+@pytest.mark.rule("CMD-5")
 @pytest.mark.parametrize("seed", [int(os.environ.get("BANDROOM_SEED", "0")) or random.randrange(10**6)])
 def test_after_a_kill_the_state_is_one_that_was_confirmed(plane: Plane, tmp_path: Path, seed: int) -> None:
     """Killed and started again many times, the store holds the last confirmed state, or the one of the command in
