@@ -28,7 +28,7 @@ from bandroom.beats import spelling
 from bandroom.beats.engine import Engine, RoomBeats, RoomKey
 from bandroom.beats.meters import Histogram, MetersFile
 from bandroom.beats.record import Record
-from bandroom.clock import ServerClock
+from bandroom.clock import ClockFileError, ServerClock
 from bandroom.mqtt.beat_writer import BeatWriter, Event, Offline, Online
 from bandroom.mqtt.endpoint import UnixSocket
 from bandroom.mqtt.packets import Publish
@@ -278,7 +278,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Nothing in the loop makes reference cycles, and a collection would hold up the beats.
     gc.disable()
     _fine_timer()
-    worker = Worker(Home(args.home), args.index, args.count)
+    try:
+        worker = Worker(Home(args.home), args.index, args.count)
+    except (ClockFileError, OSError, ValueError) as error:
+        # ValueError: a data folder whose path is too long for its socket.
+        print(f"bandroom tempo worker: {error}", file=sys.stderr)
+        return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.stop)
     worker.run()

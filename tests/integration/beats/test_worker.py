@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -237,12 +239,18 @@ async def test_it_ends_on_sigterm_and_leaves_nothing(site: "Site") -> None:
 @pytest.mark.parametrize("args", [["--index", "2", "--count", "2"], ["--index", "-1"], []])
 def test_wrong_arguments_say_what_is_wrong(args: list[str], tmp_path: Any) -> None:
     """A wrong share is refused with code 2 before anything is opened."""
-    import subprocess
-    import sys
-
     argv = [sys.executable, "-m", "bandroom.beats.worker", *args]
     if args:
         argv += ["--home", str(tmp_path)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
     assert "--index is 0 to" in done.stderr or "--home" in done.stderr
+
+
+def test_a_folder_that_was_never_started_is_named(tmp_path: Any) -> None:
+    """Without a clock file there is no time to beat in: one line that says so, exit code 1, no traceback."""
+    argv = [sys.executable, "-m", "bandroom.beats.worker", "--home", str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert str(tmp_path / "gate" / "clock") in done.stderr
+    assert "Traceback" not in done.stderr
