@@ -16,8 +16,9 @@ from bandroom.wire.gate_state import GateState, read_log
 from . import killed
 from .conftest import Plane
 
-KILLS = int(os.environ.get("BANDROOM_KILLS", "40"))
-"""How often to kill; `make soak` sets thousands."""
+KILLS = 40
+KILLS_OF_A_SOAK = int(os.environ.get("BANDROOM_KILLS", "3000"))
+SEED = int(os.environ.get("BANDROOM_SEED", "0")) or random.randrange(10**6)
 
 
 def _work_until_killed(folder: Path, seed: int, begin: int, after_s: float) -> list[str]:
@@ -39,17 +40,13 @@ def _work_until_killed(folder: Path, seed: int, begin: int, after_s: float) -> l
         return lines + said.readlines()
 
 
-@pytest.mark.rule("CMD-5")
-@pytest.mark.parametrize("seed", [int(os.environ.get("BANDROOM_SEED", "0")) or random.randrange(10**6)])
-def test_after_a_kill_the_state_is_one_that_was_confirmed(plane: Plane, tmp_path: Path, seed: int) -> None:
-    """Killed and started again many times, the store holds the last confirmed state, or the one of the command in
-    flight, whole; and the gate log written at the start says the same as the store.
-    """
+def hold(plane: Plane, tmp_path: Path, seed: int, kills: int) -> None:
+    """Kill and start again that many times, and look into the store each time."""
     plane.create()
     plane.close()
     rnd = random.Random(seed)
     done, last = 0, ""
-    for i in range(KILLS):
+    for i in range(kills):
         lines = _work_until_killed(tmp_path, seed, done, rnd.random() ** 2 * 0.05)
         # The last line may have been cut short by the kill; it was not confirmed then.
         confirmed = [line.split() for line in lines if line.endswith("\n")]
@@ -70,6 +67,20 @@ def test_after_a_kill_the_state_is_one_that_was_confirmed(plane: Plane, tmp_path
         assert plane.gate_state() == wanted, f"seed {seed}, kill {i}"
         plane.close()
     plane.open()
+
+
+@pytest.mark.rule("CMD-5")
+def test_after_a_kill_the_state_is_one_that_was_confirmed(plane: Plane, tmp_path: Path) -> None:
+    """Killed and started again many times, the store holds the last confirmed state, or the one of the command in
+    flight, whole; and the gate log written at the start says the same as the store.
+    """
+    hold(plane, tmp_path, SEED, KILLS)
+
+
+@pytest.mark.soak
+def test_after_thousands_of_kills_the_state_is_one_that_was_confirmed(plane: Plane, tmp_path: Path) -> None:
+    """The same, for long."""
+    hold(plane, tmp_path, SEED, KILLS_OF_A_SOAK)
 
 
 def test_a_repeated_run_reaches_the_same_states(plane: Plane, tmp_path: Path) -> None:
