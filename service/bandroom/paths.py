@@ -11,6 +11,9 @@ DEFAULT_HOME = ".bandroom"
 HOME_VARIABLE = "BANDROOM_HOME"
 
 # sockaddr_un holds 108 bytes on Linux and 104 on BSD; the rest is room for a NUL and a temporary suffix.
+_MAY_BE_THERE = frozenset(
+    ["bandroom.toml", "bandroom.db", "owner.token", "keys", "gate", "broker", "logs", "lost+found"]
+)
 SOCKET_PATH_LIMIT = 100
 
 
@@ -40,7 +43,16 @@ class Home:
         return hash(self.root)
 
     def create(self) -> None:
-        """Make the folder and its sub-folders, closed to other users (0700). An existing one is closed as well."""
+        """Make the folder and its sub-folders, closed to other users (0700). An existing one is closed as well.
+
+        Raises ``PermissionError`` for a folder of another user, and for one that is open to others and holds other
+        things: closing `/tmp` or somebody's home because it was named by mistake would do harm.
+        """
+        if self.root.is_dir() and self.root.stat().st_mode & 0o077:
+            strange = {entry.name for entry in self.root.iterdir()} - _MAY_BE_THERE
+            if strange and not self.lock.exists():
+                found = min(strange)
+                raise PermissionError(f"{self.root} is open to others and holds {found!r}: name a folder of its own")
         for folder in (self.root, self.keys, self.gate, self.broker, self.logs, self.broker_socket.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if folder.stat().st_uid != os.getuid():

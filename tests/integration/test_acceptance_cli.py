@@ -1,13 +1,16 @@
-"""What a script may rely on: `--json` of every command, the shapes it has, and commands that do what they say or nothing."""
+"""What a script may rely on: `--json` of every command, the shapes of answers, and commands that do all or nothing."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import os
+import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +19,7 @@ import typer
 from bandroom.cli.main import COMMANDS
 from bandroom.paths import Home
 from bandroom.runstate import RunInfo
+from bandroom.testing import wait_until
 
 StartStack = Callable[..., Any]
 
@@ -51,6 +55,8 @@ def test_every_command_has_json() -> None:
 def test_up_in_json(start_stack: StartStack, home: Home) -> None:
     """`up --json` prints on stdout what run.json holds, in one line, and what is for people elsewhere."""
     stack = start_stack(home, "--json")
+    # run.json is there a moment before the line is printed.
+    wait_until(lambda: "}}\n" in stack.shown(), what="the line")
     lines = [line for line in stack.shown().splitlines() if line.startswith("{")]
     assert [RunInfo.model_validate_json(line) for line in lines] == [stack.info]
     assert set(json.loads(lines[0])) == {"mqtt", "http", "pids"}
@@ -91,14 +97,14 @@ def test_a_new_room_shows_code_link_and_qr(stack: Any, tenant: str) -> None:
 
 
 def test_the_only_tenant_needs_no_naming_whatever_the_doctor_did(start_stack: StartStack, home: Home) -> None:
-    """After `doctor` the one school is still the only one, to every command; and a school cannot take the doctor's name.
+    """After `doctor` the one school is still the only one, to every command; no school can take the doctor's name.
 
     And with a proxy in the environment, as school machines have, all of it works as well: nothing here is beyond it.
     """
     stack = start_stack(home)
     stack.cli("tenants", "create", "lincoln")
     stack.cli("rooms", "create", "--code", "MUSIC-1234", "--bpm", "240", "--start")
-    proxied = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
+    proxied = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
     stack.environment.update(proxied, no_proxy="", NO_PROXY="")
     assert stack.cli("doctor")["ok"]
     assert [one["tenant"] for one in stack.cli("tenants", "list")] == ["lincoln"]
@@ -161,3 +167,41 @@ def test_a_closed_reader_ends_a_command_quietly(stack: Any, tenant: str) -> None
             check=False,
         )
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("up",), ("tenants", "list"), ("doctor",), ("listen", "--room", "MUSIC-1234")])
+def test_a_data_folder_that_is_none(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A file in the place of the data folder: one line that names it, and no traceback."""
+    (tmp_path / "file").touch()
+    done = _bandroom(*words, BANDROOM_HOME=str(tmp_path / "file"))
+    assert done.returncode == 1
+    assert str(tmp_path / "file") in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("token", ["", "é", "a\nb"])
+def test_the_owners_token_goes_to_no_other_machine(home: Home, token: str) -> None:
+    """BANDROOM_URL without a usable BANDROOM_TOKEN is refused before anything is sent."""
+    home.create()
+    home.owner_token.write_text("secret")
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        url = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
+        more = {"BANDROOM_HOME": str(home.root), "BANDROOM_URL": url, "BANDROOM_TOKEN": token}
+        done = _bandroom("tenants", "list", **more)
+        elsewhere.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "BANDROOM_TOKEN" in done.stderr
+
+
+def _bandroom(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BANDROOM_")}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "bandroom.cli", *words],
+        env={**clean, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

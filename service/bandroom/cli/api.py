@@ -34,12 +34,17 @@ class Api:
     """A connection to the service; use it in a ``with`` block."""
 
     def __init__(self, home: Path) -> None:
-        """Raises ``NotRunning`` and ``PermissionError``."""
+        """Raises ``NotRunning``, ``PermissionError`` and ``CliError``."""
         url, token = os.environ.get("BANDROOM_URL"), os.environ.get("BANDROOM_TOKEN")
         if not url:
             url = RunInfo.read(Home(home)).http.url
+        elif not token:
+            # The owner's token opens everything on this machine: it is sent to no other.
+            raise CliError("BANDROOM_URL needs BANDROOM_TOKEN beside it", err="bad_request")
         if not token:
             token = owner_token(Home(home))
+        if not (token.isascii() and token.isprintable()):
+            raise CliError("BANDROOM_TOKEN is no token: it has signs that no token has", err="bad_request")
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._client = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
 

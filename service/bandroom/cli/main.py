@@ -136,6 +136,9 @@ def _guarded(run: Callable[[], Any], args: Sequence[str]) -> int:
         # The reader of our output has gone (`| head`): no news to anybody.
         sys.stdout = sys.stderr
         return ExitCode.FAILED
+    except OSError as error:
+        # A data folder that is a file, a disk that is full: the user's to mend.
+        shown = CliError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     else:
         return result if isinstance(result, int) else ExitCode.OK
     show(shown, as_json="--json" in args)

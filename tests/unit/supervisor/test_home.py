@@ -22,6 +22,21 @@ def test_closed_to_others(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_folder_with_other_things_is_left_as_it_is(tmp_path: Path) -> None:
+    """One that is open and holds what is not ours (`--home /tmp`) is refused and not closed; our own is taken again."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    (shared / "thesis.odt").touch()
+    with pytest.raises(PermissionError, match="thesis"):
+        Home(shared).create()
+    assert shared.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in shared.iterdir()] == ["thesis.odt"]
+    (shared / "thesis.odt").rename(shared / "bandroom.toml")
+    Home(shared).create()
+    assert shared.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("length", [10, 60, 90, 120, 400])
 def test_socket_path_fits(tmp_path: Path, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However deep the folder lies, its socket's path fits a socket address; two folders never share one."""
