@@ -23,9 +23,9 @@ from bandroom_devices.extras import MissingExtra
 from rich.console import Console
 from rich.live import Live
 
+from bandroom.cli.api import Api
 from bandroom.cli.errors import CliError
 from bandroom.cli.output import DEFAULT, Home, HomeOption, JsonOption, print_json
-from bandroom.cli.seats import OwnerHttp
 from bandroom.runstate import NotRunning, RunInfo
 
 app = typer.Typer(add_completion=False)
@@ -105,29 +105,36 @@ def _wait_until_up(home: Home, up: subprocess.Popen[bytes], said: Any) -> None:
 
 def _perform(home: Home, console: Console, out: Path, svg: Path | None, seed: int) -> Tally:
     out.mkdir(parents=True, exist_ok=True)
-    owner = OwnerHttp(home)
-    owner.ask("POST", "/api/tenants", {"tenant": TENANT}, fine=(409,))
-    room = owner.ask(
-        "POST", f"/api/tenants/{TENANT}/rooms", {"name": "Frère Jacques", "bpm": BPM, "meter": "4/4", "start": False}
-    )
-    path = f"/api/tenants/{TENANT}/rooms/{room['room']}/commands"
+    with Api(home.root) as api:
+        _ask_for(api, "/api/tenants", {"tenant": TENANT}, fine="conflict")
+        room = api.post(f"/api/tenants/{TENANT}/rooms", {"name": "Frère Jacques", "bpm": BPM, "meter": "4/4"})
+        path = f"/api/tenants/{TENANT}/rooms/{room['room']}/commands"
 
-    async def command(body: dict[str, Any]) -> None:
-        await asyncio.to_thread(owner.ask, "POST", path, body)
+        async def command(body: dict[str, Any]) -> None:
+            await asyncio.to_thread(api.post, path, body)
 
-    title = f"Frère Jacques, a round in four parts · room {room['room']}"
-    show = _Show(console, title, wants_picture=svg is not None)
-    stage = Stage(owner.url, TENANT, room["code"], command, show.refresh, seed)
-    try:
-        with show.live:
-            asyncio.run(stage.perform())
-    except KeyboardInterrupt:
-        console.print("Stopped.")
-        raise
-    finally:
-        owner.ask("POST", path, {"cmd": "close"}, fine=(404, 409))
+        title = f"Frère Jacques, a round in four parts · room {room['room']}"
+        show = _Show(console, title, wants_picture=svg is not None)
+        stage = Stage(RunInfo.read(home).http.url, TENANT, room["code"], command, show.refresh, seed)
+        try:
+            with show.live:
+                asyncio.run(stage.perform())
+        except KeyboardInterrupt:
+            console.print("Stopped.")
+            raise
+        finally:
+            _ask_for(api, path, {"cmd": "close"}, fine="closed")
     _leave(stage, show, console, out, svg)
     return stage.tally
+
+
+def _ask_for(api: Api, path: str, body: dict[str, Any], *, fine: str) -> None:
+    """POST, where one refusal means that it is so already."""
+    try:
+        api.post(path, body)
+    except CliError as error:
+        if error.err != fine:
+            raise
 
 
 class _Show:

@@ -40,9 +40,7 @@ def listen(
     count: Annotated[int | None, typer.Option("--count", min=1, help="End after so many beats and notes.")] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(
-            "--seconds", min=0.1, max=86400, help="End after so long; with --count: or fail."
-        ),
+        typer.Option("--seconds", min=0.1, max=86400, help="End after so long; with --count: or fail."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

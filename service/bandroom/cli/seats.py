@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any, cast
+from typing import Annotated
 
-import httpx
 import typer
 from bandroom_devices.device import Device
 from bandroom_devices.errors import DeviceError, JoinRefused, Refused, Unreachable
 
+from bandroom.cli.api import Api
 from bandroom.cli.errors import CliError, ExitCode
 from bandroom.cli.output import Home
 from bandroom.runstate import RunInfo
@@ -23,47 +23,6 @@ UrlOption = Annotated[
 LinkOption = Annotated[str | None, typer.Option("--link", help="A join link, instead of all these.")]
 
 _TOKEN_S = 12 * 3600
-
-
-class OwnerHttp:
-    """The machine's owner, speaking HTTP with the service that runs on a data folder.
-
-    Raises ``NotRunning`` when nothing runs there; all calls raise ``CliError`` with the service's own words.
-    """
-
-    def __init__(self, home: Home) -> None:
-        self.info = RunInfo.read(home)
-        self.url = self.info.http.url
-        try:
-            token = home.owner_token.read_text().strip()
-        except OSError as error:
-            raise CliError(f"{home.owner_token}: {error.strerror}", err="forbidden") from error
-        headers = {"Authorization": f"Bearer {token}"}
-        # trust_env: a proxy that the environment names has no way to this machine's loopback.
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=15, trust_env=False)
-
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, *, fine: tuple[int, ...] = ()) -> Any:
-        """The answer's JSON. An error status raises, unless it is one of ``fine``."""
-        try:
-            answer = self._http.request(method, path, json=body)
-        except httpx.HTTPError as error:
-            raise CliError(f"the service at {self.url} does not answer: {error}", err="unavailable") from error
-        try:
-            told: Any = answer.json()
-        except ValueError:
-            told = None
-        if answer.is_error and answer.status_code not in fine:
-            why = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
-            text = why.get("text") or f"{method} {path}: {answer.status_code}"
-            raise CliError(str(text), err=str(why.get("err") or "failed"))
-        return told
-
-    def only_tenant(self) -> TenantId:
-        """The tenant, where there is no choice."""
-        tenants = self.ask("GET", "/api/tenants")
-        if len(tenants) != 1:
-            raise CliError(f"there are {len(tenants)} tenants: say which with --tenant", err="bad_request")
-        return TenantId.parse(tenants[0]["tenant"])
 
 
 def open_device(
@@ -92,22 +51,25 @@ def open_device(
             if tenant is None:
                 raise CliError("--url and --code need --tenant as well", err="bad_request")
             return Device.join(url, tenant, code, nickname=nickname)
-        owner = OwnerHttp(home)
-        school = owner.only_tenant() if tenant is None else TenantId.parse(tenant)
-        if code is not None:
-            return Device.join(owner.url, school, code, nickname=nickname)
-        return _as_owner(owner, school, RoomId.parse(room), purpose)
+        running = RunInfo.read(home)
+        if code is not None and tenant is not None:
+            return Device.join(running.http.url, tenant, code, nickname=nickname)
+        with Api(home.root) as api:
+            school = api.tenant(tenant)
+            if code is not None:
+                return Device.join(running.http.url, school, code, nickname=nickname)
+            return _as_owner(api, running, school, RoomId.parse(room), purpose)
     except ValueError as error:
         raise CliError(str(error), err="bad_request") from error
 
 
-def _as_owner(owner: OwnerHttp, tenant: TenantId, room: RoomId, purpose: str) -> Device:
-    found = owner.ask("GET", f"/api/tenants/{tenant}/rooms/{room}")
+def _as_owner(api: Api, running: RunInfo, tenant: TenantId, room: RoomId, purpose: str) -> Device:
+    found = api.get(f"/api/tenants/{tenant}/rooms/{room}")
     if found["state"] == "closed":
         raise CliError(f"room {room} is closed: `bandroom rooms reopen`, or choose another", err="closed")
     subject = Subject(f"t-{purpose}-{secrets.token_hex(2)}")
-    minted = owner.ask("POST", f"/api/tenants/{tenant}/tokens", {"sub": subject, "ttl_s": _TOKEN_S})
-    mqtt = owner.info.mqtt
+    minted = api.post(f"/api/tenants/{tenant}/tokens", {"sub": subject, "ttl_s": _TOKEN_S})
+    mqtt = running.mqtt
     return Device.connect(mqtt.host, mqtt.port, minted["username"], minted["token"], room=found["room"])
 
 
