@@ -65,6 +65,26 @@ def test_a_server_that_comes_back_at_another_time(link: str, step_us: int):
     assert clock.restarts == 1
 
 
+@pytest.mark.parametrize("link", ["jitter", "bufferbloat", "power save"])
+def test_a_broken_connection_forgets_nothing(link: str):
+    """Broker or service restarted, WiFi gone: server time is the same, so the filter goes on with what it knows. In the
+    second after coming back it is as good as in the second before, where one that begins afresh is worse."""
+    kept, fresh = list[float](), list[float]()
+    for seed in range(12):
+        rng = random.Random(f"{link}/{seed}")
+        truth = DriftingClock(rng, 62)
+        truth.step_at_us = 60_000_000
+        clock = ClockFilter()
+        (trace,) = run(LINKS[link](rng), truth, 61.3, [clock], warm_us=60_300_000, every_us=50_000, restart=True)
+        assert_honest(trace, f"{link}, seed {seed}")
+        assert clock.restarts == 0
+        kept += trace.errors_us
+        rng = random.Random(f"{link}/{seed}/fresh")
+        (trace,) = run(LINKS[link](rng), DriftingClock(rng, 2), 1, [ClockFilter()], warm_us=0, every_us=50_000)
+        fresh += trace.errors_us
+    assert p(kept, 0.95) <= min(GOALS_US[link], p(fresh, 0.95) / 2)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_crystal_that_wanders(seed: int):
     """Ten times the usual wandering (0.2 ppm a root second, over a whole lesson's warming up) stays in the bound."""

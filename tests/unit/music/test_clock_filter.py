@@ -110,6 +110,37 @@ def test_after_a_long_silence_old_bounds_are_dropped():
     assert clock.bound_at(back) == pytest.approx(902, abs=1)
 
 
+ways = st.integers(100, 20_000)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(ways, ways), min_size=12, max_size=60), st.integers(-60_000, 60_000), st.integers(0, 60))
+def test_a_step_that_hides_in_the_round_trips_stays_below_them(delays, step: int, at: int):
+    """A step of the server less than a round trip cannot be seen: the error is then still below the last one, as with
+    no knowledge of before at all."""
+    clock = ClockFilter()
+    for i, (up, down) in enumerate(delays):
+        now = OFFSET + (step if i >= at else 0)
+        back = exchange(clock, (i // 8) * 10_000_000 + i % 8 * 50_000, up, down, step=now - OFFSET)
+        # What two crystals may part within a burst comes on top.
+        assert abs(clock.offset_at(back) - now) <= max(up, down) + 60
+
+
+def test_a_hidden_step_is_over_when_what_was_before_has_aged():
+    """120 s after it the bound is honest again at the latest; while nothing contradicts, nothing is thrown away."""
+    clock = ClockFilter()
+    for i in range(12):
+        exchange(clock, i * 10_000_000, 1_000, 1_000)
+    known = clock.bound_at(120_000_000)
+    errors: list[tuple[float, float]] = []
+    for i in range(12, 40):
+        back = exchange(clock, i * 10_000_000, 1_000, 1_000, step=1_500)
+        errors.append((abs(clock.offset_at(back) - OFFSET - 1_500), clock.bound_at(back)))
+    assert max(error for error, _ in errors) <= 1_010
+    assert all(error <= bound for error, bound in errors[13:])
+    assert errors[-1][1] <= known * 1.2
+
+
 times = st.integers(0, 2**53) | st.integers(0, 10**9)
 
 
