@@ -34,6 +34,7 @@ async def hearing(device: Device, **options: Any) -> tuple[asyncio.Queue[Any], a
     return heard, asyncio.create_task(listen())
 
 
+@pytest.mark.rule("PRES-2")
 async def test_a_device_joins_by_code_and_is_on_the_roster(school: Any) -> None:
     """Joined by code as typed by hand, it knows its room, its name, the time within a few ms, and its classmates."""
     room = school.room()
@@ -51,6 +52,7 @@ async def test_a_device_joins_by_code_and_is_on_the_roster(school: Any) -> None:
             assert other.subject != subject
 
 
+@pytest.mark.rule("TEMPO-1")
 async def test_devices_with_wrong_clocks_share_one_beat(school: Any) -> None:
     """Three clocks seconds off and ±50 ppm: the same beats at the same true time, on the grid of the map.
 

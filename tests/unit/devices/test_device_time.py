@@ -78,6 +78,7 @@ async def test_beats_come_at_their_time_whatever_the_clock(offset_us: int, ppm: 
     assert max(abs(at_us - beat.t) for beat, at_us in heard) <= 1_000
 
 
+@pytest.mark.rule("BEAT-3")
 async def test_late_lost_and_doubled_beat_messages_move_nothing() -> None:
     """Beat messages that come late, twice or never leave the device's beats where the map has them."""
     bench, heard = Bench(0, 0), list[tuple[Beat, int]]()

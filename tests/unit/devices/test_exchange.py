@@ -21,6 +21,7 @@ def test_a_reply_is_matched_by_number_with_the_send_time_kept_here() -> None:
     assert late.round_trip_us == 33_000
 
 
+@pytest.mark.rule("CLK-4")
 @pytest.mark.parametrize("nonce", ["abcdefgH", "xxxxxxxx"])
 def test_a_reply_with_another_nonce_is_ignored(nonce: str) -> None:
     """A second connection of the same subject, or an earlier life, cannot mix its replies in."""

@@ -1,5 +1,6 @@
 """What a device makes of its classmates' messages."""
 
+import pytest
 from bandroom.wire.ids import Subject
 from bandroom.wire.messages import Midi, Note
 from bandroom_devices.hearing import HeardNote, Hearing
@@ -18,6 +19,7 @@ def test_a_chord_is_heard_note_by_note_and_ends_so() -> None:
     assert [(heard.note, heard.ended) for heard in ended] == [(60, Ended.OFF), (64, Ended.OFF)]
 
 
+@pytest.mark.rule("MSG-4")
 def test_a_time_more_than_ten_seconds_off_is_dropped_from_the_note() -> None:
     """The note is heard all the same; only what it says about its time is not believed."""
     for told_us, believed_us in (
@@ -42,6 +44,7 @@ def test_midi_notes_and_notes_are_one_kind_to_a_hearer() -> None:
     assert ended.velocity == 0
 
 
+@pytest.mark.rule("MSG-4")
 def test_what_nobody_ends_is_ended_and_says_why() -> None:
     """After 30 s as hanging; with its player as left. Ended notes do not end twice."""
     hearing = Hearing()

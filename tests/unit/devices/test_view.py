@@ -1,5 +1,6 @@
 """A room as its retained topics tell it."""
 
+import pytest
 from bandroom.music.meter import Meter
 from bandroom.music.tempo_map import TempoMap
 from bandroom.wire.ids import Subject
@@ -18,6 +19,7 @@ def member(state: str = "ready") -> Member:
     return Member.decode(f'{{"name":"Ann","kind":"student","state":"{state}","since":1}}'.encode())
 
 
+@pytest.mark.rule("TEMPO-2")
 def test_a_lower_or_equal_revision_of_the_map_is_dropped() -> None:
     """Messages can overtake each other on a reconnect: the highest rev stays."""
     view = RoomView()
