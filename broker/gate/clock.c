@@ -48,6 +48,10 @@ bool ping_is_well_formed(const void *payload, size_t len)
 {
     static const char hex[] = "0123456789abcdefABCDEF";
     const char *p = payload;
+    for (size_t i = 0; len == PING_LEN && i < 8; i++) {
+        if (p[i] < '!' || p[i] > '~')
+            return false;
+    }
     return len == PING_LEN && p[8] == ' ' && p[11] == ' ' && memchr(hex, p[9], 22) && memchr(hex, p[10], 22) &&
            memcmp(p + 12, "0000000000000000", 16) == 0;
 }

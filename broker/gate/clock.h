@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PING_LEN 28 /* 8 characters of the client's, space, 2 hex digits, space, 16 zeros */
+#define PING_LEN 28 /* 8 printable characters of the client's, space, 2 hex digits, space, 16 zeros */
 
 /* Reads "<boot id> <offset>": microseconds to add to CLOCK_BOOTTIME. False: `error` says why. */
 bool clock_open(const char *path, int64_t *offset_us, char *error, size_t error_size);

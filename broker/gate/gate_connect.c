@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#define GENERATION_MAX 999999999
 #define REFUSALS_LOGGED 10 /* a second: an attack must not fill the disk */
 
 static bool still_welcome(const struct client *client)
@@ -110,7 +111,8 @@ static const char *credential_read(struct mosquitto *handle, const char *user_na
         who->role = ROLE_DEVICE;
         return span_copy(who->tenant, sizeof who->tenant, part[0]) &&
                        span_copy(who->subject, sizeof who->subject, part[1]) &&
-                       span_number(part[2], &found->generation) && policy_admits(who, false) &&
+                       span_number(part[2], &found->generation) && found->generation >= 1 &&
+                       found->generation <= GENERATION_MAX && policy_admits(who, false) &&
                        device_password_is_good(gate.keys, who->tenant, user, span_of(password))
                    ? NULL
                    : "wrong device password";

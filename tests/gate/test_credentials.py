@@ -101,6 +101,9 @@ BAD_TOKENS: dict[str, Callable[[GateHome], str]] = {
 }
 
 
+@pytest.mark.rule("CRED-1")
+@pytest.mark.rule("CRED-2")
+@pytest.mark.rule("CRED-3")
 @pytest.mark.parametrize("make", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
 def test_bad_token(make: Callable[[GateHome], str], shared_broker: Broker) -> None:
     """A token that is not exactly what the contract asks for opens nothing."""
@@ -116,6 +119,7 @@ def test_good_token(shared_broker: Broker) -> None:
     shared_broker.open(ID, USER, student(shared_broker.home, name='Zoë "x"')).disconnect()
 
 
+@pytest.mark.rule("ID-6")
 @pytest.mark.parametrize(
     "client_id",
     [
@@ -137,6 +141,9 @@ def test_client_id_of_somebody_else(client_id: str, shared_broker: Broker) -> No
         shared_broker.open(client_id, USER, student(shared_broker.home))
 
 
+@pytest.mark.rule("CRED-7")
+@pytest.mark.rule("CRED-8")
+@pytest.mark.rule("ID-5")
 @pytest.mark.parametrize(
     "username",
     [
@@ -170,6 +177,7 @@ def test_identity_as_user_name(shared_broker: Broker) -> None:
     ann.disconnect()
 
 
+@pytest.mark.rule("CRED-9")
 @pytest.mark.parametrize("version", [4, 5])
 def test_sessions_are_not_kept(version: int, shared_broker: Broker) -> None:
     """16, 17: clean session off is refused to everybody, so nobody inherits."""
@@ -177,6 +185,7 @@ def test_sessions_are_not_kept(version: int, shared_broker: Broker) -> None:
         shared_broker.student(clean=False, version=version)
 
 
+@pytest.mark.rule("CRED-8")
 def test_extended_authentication(shared_broker: Broker) -> None:
     """11: a v5 authentication method instead of a password is refused."""
     method = b"\x15\x00\x05token\x16\x00\x01x"
@@ -192,6 +201,7 @@ def test_bridge_connect(shared_broker: Broker) -> None:
     bridge.disconnect()
 
 
+@pytest.mark.rule("CRED-5")
 def test_service_token_over_tcp(shared_broker: Broker) -> None:
     """48: the service's own roles exist on the Unix socket only, whatever the token says."""
     for sub in ("rooms", "tempo-0"):
@@ -200,6 +210,7 @@ def test_service_token_over_tcp(shared_broker: Broker) -> None:
         shared_broker.service(sub).disconnect()
 
 
+@pytest.mark.rule("CRED-4")
 def test_people_key_signs_no_service_token(shared_broker: Broker) -> None:
     """Each key signs its roles and no others."""
     home = shared_broker.home
@@ -208,8 +219,10 @@ def test_people_key_signs_no_service_token(shared_broker: Broker) -> None:
         shared_broker.open("bandroom_rooms", "bandroom/rooms", token, local=True)
 
 
+@pytest.mark.rule("CRED-6")
+@pytest.mark.rule("ID-5")
 @pytest.mark.parametrize(
-    "wrong", ["generation", "tenant", "truncated", "longer", "empty", "other subject", "leading zero"]
+    "wrong", ["generation", "zero", "tenant", "truncated", "longer", "empty", "other subject", "leading zero"]
 )
 def test_device_password(wrong: str, shared_broker: Broker) -> None:
     """14: a device password fits its tenant, subject and generation alone."""
@@ -218,6 +231,7 @@ def test_device_password(wrong: str, shared_broker: Broker) -> None:
     good = home.password(user)
     user, password = {
         "generation": ("lincoln/d-drum/2", good),
+        "zero": ("lincoln/d-drum/0", home.password("lincoln/d-drum/0")),
         "tenant": ("lincoln-2/d-drum/1", good),
         "truncated": (user, good[:-1]),
         "longer": (user, good + "a"),
@@ -231,6 +245,8 @@ def test_device_password(wrong: str, shared_broker: Broker) -> None:
     shared_broker.device().disconnect()
 
 
+@pytest.mark.rule("CRED-1")
+@pytest.mark.rule("ID-4")
 def test_device_cannot_be_another_role(shared_broker: Broker) -> None:
     """A device's credential makes no teacher, and a token makes no device."""
     user = "lincoln/t-kim/1"
@@ -240,6 +256,7 @@ def test_device_cannot_be_another_role(shared_broker: Broker) -> None:
         shared_broker.person("lincoln", "device", "d-drum", "MUSIC-1234")
 
 
+@pytest.mark.rule("CRED-10")
 def test_refused_connect_does_not_kick(shared_broker: Broker) -> None:
     """18: a bad token with somebody's client id leaves that somebody connected."""
     ann = shared_broker.student()

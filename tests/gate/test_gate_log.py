@@ -28,6 +28,7 @@ def hears(speaker: Client, topic: str, hearer: Client) -> bool:
     return bool(hearer.heard())
 
 
+@pytest.mark.rule("ACL-9")
 def test_mute_and_unmute(broker: Broker) -> None:
     """A mute of one, or of all, denies notes and MIDI and nothing else, in the broker, until it is taken back."""
     ann, bob, teacher = broker.student(), broker.student(sub="s-bob"), broker.teacher()
@@ -55,6 +56,7 @@ def test_mute_and_unmute(broker: Broker) -> None:
     assert hears(ann, note, bob), "closing a room forgets its mutes"
 
 
+@pytest.mark.rule("REV-6")
 def test_room_opened_a_moment_ago(broker: Broker) -> None:
     """The log is read before a CONNECT and a SUBSCRIBE are judged: who was just let in is never refused."""
     for n in range(20):
@@ -66,6 +68,8 @@ def test_room_opened_a_moment_ago(broker: Broker) -> None:
         pupil.disconnect()
 
 
+@pytest.mark.rule("ACL-11")
+@pytest.mark.rule("ACL-17")
 def test_closed_room(broker: Broker) -> None:
     """A closed room grants nothing, to speak, to subscribe or to hear; and everything again once it is open."""
     ann, bob = broker.student(), broker.student(sub="s-bob")
@@ -81,6 +85,7 @@ def test_closed_room(broker: Broker) -> None:
     assert hears(ann, f"{ROOM}/note/s-ann", bob)
 
 
+@pytest.mark.rule("ACL-6")
 def test_assignment(broker: Broker) -> None:
     """A device speaks and hears in the room that it is assigned to, and is told which that is."""
     drum, rooms = broker.device(), broker.service()
@@ -99,6 +104,10 @@ def test_assignment(broker: Broker) -> None:
     assert drum.subscribe("tenant/lincoln/music_room/CHOIR-0001/beat") == [0x80]
 
 
+@pytest.mark.rule("REV-1")
+@pytest.mark.rule("REV-2")
+@pytest.mark.rule("REV-4")
+@pytest.mark.rule("REV-6")
 @pytest.mark.parametrize(
     "entry", ["kick lincoln s-ann", "revoke lincoln s-ann {now} {later}", "revokejti lincoln {jti} {later}"]
 )
@@ -122,6 +131,7 @@ def test_thrown_out(entry: str, broker: Broker) -> None:
         broker.open("lincoln_s-ann", "lincoln/s-ann", newer).disconnect()
 
 
+@pytest.mark.rule("REV-3")
 def test_floor(broker: Broker) -> None:
     """A higher generation makes the lower ones void, at once."""
     old = broker.device(generation=1)
@@ -132,6 +142,7 @@ def test_floor(broker: Broker) -> None:
     broker.device(generation=2).settle()
 
 
+@pytest.mark.rule("CRED-3")
 def test_token_expires_while_connected(broker: Broker) -> None:
     """23: the connection ends with its token; a service's outlives it."""
     rooms = broker.person("bandroom", "rooms", "rooms", ttl=2, local=True)
@@ -152,6 +163,7 @@ def test_renewal(broker: Broker) -> None:
     assert hears(broker.service("tempo-0"), f"{ROOM}/beat", second)
 
 
+@pytest.mark.rule("REV-7")
 def test_compaction_replaces_the_state(broker: Broker) -> None:
     """A new file renamed over the log is read whole; connections that it no longer allows end, the others stay."""
     ann, bob = broker.student(), broker.student(sub="s-bob")
@@ -181,6 +193,7 @@ BROKEN: dict[str, Callable[[GateHome], str]] = {
 }
 
 
+@pytest.mark.rule("REV-5")
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
 def test_broken_line(text: Callable[[GateHome], str], broker: Broker, start_broker: Callable[..., Broker]) -> None:
     """A bad line: the last good state stays, status says what is wrong, a compaction mends it; at a start: refused."""
@@ -199,6 +212,7 @@ def test_broken_line(text: Callable[[GateHome], str], broker: Broker, start_brok
     assert hears(ann, f"{ROOM}/note/s-ann", bob)
 
 
+@pytest.mark.rule("REV-5")
 def test_half_a_line_waits(broker: Broker) -> None:
     """A line that is still being written is not an error, and takes effect when it is whole."""
     ann, bob = broker.student(), broker.student(sub="s-bob")

@@ -45,6 +45,9 @@ def everything(broker: Broker) -> Client:
     return ear
 
 
+@pytest.mark.rule("ACL-10")
+@pytest.mark.rule("ACL-12")
+@pytest.mark.rule("ACL-13")
 @pytest.mark.parametrize("name", FORBIDDEN_FILTERS)
 def test_forbidden_filter(name: str, shared_broker: Broker) -> None:
     """26-34, 39: a filter that could match one thing too many is refused as a whole; nothing is heard by it."""
@@ -61,6 +64,10 @@ def test_forbidden_filter(name: str, shared_broker: Broker) -> None:
     tempo.disconnect()
 
 
+@pytest.mark.rule("ACL-1")
+@pytest.mark.rule("ACL-10")
+@pytest.mark.rule("ACL-15")
+@pytest.mark.rule("ACL-16")
 @pytest.mark.parametrize("name", FORBIDDEN_TOPICS, ids=lambda name: name[:60])
 def test_forbidden_topic(name: str, shared_broker: Broker) -> None:
     """40-43, 48, 51, 52, 59: what a pupil may not say reaches nobody, at any QoS, retained or not, or as a Will."""
@@ -84,6 +91,8 @@ def test_forbidden_topic(name: str, shared_broker: Broker) -> None:
         client.disconnect()
 
 
+@pytest.mark.rule("ACL-8")
+@pytest.mark.rule("CLK-3")
 @pytest.mark.parametrize(
     ("leaf", "qos", "retain"),
     [
@@ -105,6 +114,7 @@ def test_qos_and_retain_are_the_topics(leaf: str, qos: int, retain: bool, shared
     ear.disconnect()
 
 
+@pytest.mark.rule("ACL-16")
 def test_own_will_is_heard(shared_broker: Broker) -> None:
     """A Will on one's own presence is what the contract asks for: it passes."""
     ear = everything(shared_broker)
@@ -115,6 +125,7 @@ def test_own_will_is_heard(shared_broker: Broker) -> None:
     ear.disconnect()
 
 
+@pytest.mark.rule("ACL-16")
 def test_delayed_will_after_revocation(broker: Broker) -> None:
     """46: a delayed Will is judged when it is sent: not after its subject was withdrawn."""
     ear = everything(broker)
@@ -127,6 +138,7 @@ def test_delayed_will_after_revocation(broker: Broker) -> None:
     assert ear.heard() == []
 
 
+@pytest.mark.rule("ACL-10")
 def test_same_code_in_two_tenants(broker: Broker) -> None:
     """Two tenants with one room code at once: each hears its own."""
     tempo = broker.service("tempo-0")
@@ -140,6 +152,8 @@ def test_same_code_in_two_tenants(broker: Broker) -> None:
     assert {m.payload for m in theirs.heard()} == {b"theirs"}
 
 
+@pytest.mark.rule("ACL-17")
+@pytest.mark.rule("ACL-11")
 def test_retained_replay(broker: Broker) -> None:
     """37: the replay of retained messages goes through the same judgement as live ones."""
     rooms = broker.service()
@@ -166,6 +180,7 @@ def test_response_topic_is_only_a_word(broker: Broker) -> None:
     assert theirs.heard() == []
 
 
+@pytest.mark.rule("ACL-9")
 def test_topic_alias_is_judged_each_time(broker: Broker) -> None:
     """49: a topic alias set while allowed is denied after a mute, and unknown on the next connection."""
     alias = b"\x23\x00\x01"
@@ -198,6 +213,7 @@ def test_qos2_completed_after_mute(broker: Broker) -> None:
     assert bob.heard() == []
 
 
+@pytest.mark.rule("CRED-9")
 def test_lower_role_after_reconnect(broker: Broker) -> None:
     """22: nothing of an earlier connection's subscriptions survives a reconnect."""
     teacher = broker.teacher(version=5, properties=b"\x11\x00\x00\x0e\x10")

@@ -34,6 +34,7 @@ def limit(broker: Broker, *limits: str) -> None:
 
 
 @pytest.mark.rule("LIM-1")
+@pytest.mark.rule("LIM-3")
 def test_client_messages(broker: Broker) -> None:
     """A client gets its burst, then its rate; the rest is dropped and reported, once a second at most."""
     limit(broker, "client_msgs 50 100")
@@ -56,6 +57,7 @@ def test_client_messages(broker: Broker) -> None:
     assert len([m for m in ann.heard() if "/limit/" in m.topic]) <= 1
 
 
+@pytest.mark.rule("LIM-2")
 @pytest.mark.parametrize("trick", ["reconnect", "digits", "wills"])
 def test_no_new_allowance(trick: str, broker: Broker) -> None:
     """56, 57, 58: reconnecting, ten connections at once, or Wills: the bucket is the subject's."""
@@ -96,7 +98,6 @@ def test_bytes(broker: Broker) -> None:
     assert len(ear.heard()) == 3
 
 
-@pytest.mark.rule("LIM-2")
 def test_pupils_cannot_use_up_the_teacher(broker: Broker) -> None:
     """Ten pupils at full speed empty the room's bucket; the teacher's notes, control and pings pass all the same."""
     limit(broker, "room_msgs 10 100", "client_msgs 1000 1000")
@@ -151,6 +152,7 @@ def test_reason_over_the_limit(broker: Broker, leg: Leg) -> None:
     assert len(ear.heard()) <= 5
 
 
+@pytest.mark.rule("LIM-4")
 def test_service_is_exempt(broker: Broker) -> None:
     """The service's own messages are not limited; a topic that only looks like a beat is."""
     limit(broker, "client_msgs 1 10", "room_msgs 1 10", "tenant_msgs 1 10")
@@ -177,6 +179,7 @@ def test_subscriptions(broker: Broker) -> None:
     eventually(lambda: again.subscribe(f"{ROOM}/beat") == [0], "the rate to allow one more")
 
 
+@pytest.mark.rule("LIM-4")
 def test_flooder_is_thrown_out(broker: Broker) -> None:
     """Who floods on is disconnected and kept out for a while, by every client id; a neighbour's beats go on."""
     tempo, bob = broker.service("tempo-0"), broker.student(sub="s-bob")

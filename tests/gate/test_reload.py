@@ -15,6 +15,7 @@ from raw_mqtt import Refused
 ROOM = "tenant/lincoln/music_room/MUSIC-1234"
 
 
+@pytest.mark.rule("CRED-11")
 def test_reload_with_everybody_connected(broker: Broker) -> None:
     """SIGHUP asks again about every client: all stay, speak and hear, whatever their role and door."""
     broker.home.log("assign lincoln d-drum MUSIC-1234")
@@ -40,6 +41,8 @@ def test_reload_with_everybody_connected(broker: Broker) -> None:
         assert [m.payload for m in hearer.heard()] == [b"{}"] * 3 + [b"last"]
 
 
+@pytest.mark.rule("CRED-11")
+@pytest.mark.rule("CRED-6")
 def test_key_rotation(broker: Broker) -> None:
     """A second key, for people and for devices, is taken at SIGHUP; tokens of either open; of the dropped, none."""
     home, old = broker.home, broker.home.people
@@ -110,6 +113,7 @@ def test_clock_of_another_boot(home: GateHome, start_broker: Callable[..., Broke
     assert "written before this machine last started" in refused.log
 
 
+@pytest.mark.rule("CRED-9")
 def test_reload_with_sessions_left_behind(broker: Broker) -> None:
     """25: sessions that v5 clients left, and Wills still to come, survive nothing and break nothing at SIGHUP."""
     rooms = broker.service()

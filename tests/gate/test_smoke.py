@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from gatekit import Broker
 
 ROOM = "tenant/lincoln/music_room/MUSIC-1234"
@@ -23,6 +24,7 @@ def test_note_reaches_the_room(broker: Broker) -> None:
     assert other.heard() == []
 
 
+@pytest.mark.rule("ACL-3")
 def test_beat_from_the_socket(broker: Broker) -> None:
     """A tempo worker on the Unix socket publishes beats; the rooms service hears presence."""
     rooms, tempo = broker.service(), broker.service("tempo-0")
@@ -36,6 +38,8 @@ def test_beat_from_the_socket(broker: Broker) -> None:
     assert rooms.wait_message().payload == b"ready 0"
 
 
+@pytest.mark.rule("TIME-1")
+@pytest.mark.rule("CLK-2")
 def test_ping_is_answered_in_place(broker: Broker) -> None:
     """A clock ping comes back on .../r with server time in the place of its zeros."""
     ann = broker.student()

@@ -193,6 +193,7 @@ static void pings(void)
     CHECK(ping_is_well_formed(ping, 28) && !ping_is_well_formed(ping, 27) && !ping_is_well_formed("", 0));
     CHECK(!ping_is_well_formed("abcdefgh 0g 0000000000000000", 28) && !ping_is_well_formed("abcdefgh-0f 0000000000000000", 28));
     CHECK(!ping_is_well_formed("abcdefgh 0f 0000000000000001", 28) && !ping_is_well_formed("abcdefgh \0f 0000000000000000", 28));
+    CHECK(!ping_is_well_formed("abcdefg  0f 0000000000000000", 28) && !ping_is_well_formed("abcdefg\x7f 0f 0000000000000000", 28));
     ping_answer(topic, ping, INT64_C(1795389424123456));
     CHECK(strcmp(topic, "tenant/a/music_room/AB-0000/clock/s-a/r") == 0 && strcmp(ping, "abcdefgh 0f 1795389424123456") == 0);
 }
