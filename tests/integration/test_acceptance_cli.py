@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -20,6 +20,8 @@ from bandroom.cli.main import COMMANDS
 from bandroom.paths import Home
 from bandroom.runstate import RunInfo
 from bandroom.testing import wait_until
+from bandroom.wire.commands import AnyCommand
+from pydantic import BaseModel
 
 StartStack = Callable[..., Any]
 
@@ -50,6 +52,19 @@ def test_every_command_has_json() -> None:
             if not any("--json" in parameter.opts for parameter in command.params):
                 without.append(" ".join(words))
     assert without == ["rooms watch"]
+
+
+@pytest.mark.parametrize("model", get_args(AnyCommand), ids=lambda model: model.__name__)
+def test_every_argument_of_a_command_is_an_option(model: type[BaseModel]) -> None:
+    """What can be said to a room over MQTT can be said by `bandroom rooms …`, under the same names.
+
+    But for ``exp`` and ``t``: a command that is typed is not delayed, and a tap is now.
+    """
+    rooms = typer.main.get_command(importlib.import_module("bandroom.cli.rooms").app)
+    (word,) = get_args(model.model_fields["cmd"].annotation)
+    command = getattr(rooms, "commands")[word.replace("_", "-")]  # noqa: B009  (typer's groups are untyped)
+    known = {str(parameter.name).rstrip("_") for parameter in command.params}
+    assert set(model.model_fields) - {"cmd", "exp", "t"} <= known
 
 
 def test_up_in_json(start_stack: StartStack, home: Home) -> None:

@@ -147,13 +147,14 @@ def _at(text: str | None) -> str | int | None:
 def start(
     room: RoomArgument,
     count_in: Annotated[int | None, typer.Option("--count-in", help="Bars, 0 for none.  [default: 1]")] = None,
+    at: AtOption = None,
     id_: IdOption = None,
     tenant: TenantOption = None,
     home: HomeOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
     """Play from the beginning, after a count-in."""
-    _command(room, tenant, home, as_json, "start", "Playing", count_in=count_in, id=id_)
+    _command(room, tenant, home, as_json, "start", "Playing", count_in=count_in, at=_at(at), id=id_)
 
 
 @app.command()
@@ -172,13 +173,14 @@ def stop(
 @app.command("continue")
 def continue_(
     room: RoomArgument,
+    at: AtOption = None,
     id_: IdOption = None,
     tenant: TenantOption = None,
     home: HomeOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
     """Go on where it stopped."""
-    _command(room, tenant, home, as_json, "continue", "Going on", id=id_)
+    _command(room, tenant, home, as_json, "continue", "Going on", at=_at(at), id=id_)
 
 
 @app.command("set-tempo")
