@@ -146,6 +146,11 @@ class Device:
         return dict(self._core.view.members)
 
     @property
+    def feedback_ms(self) -> float | None:
+        """How late (positive) or early this device's last notes were, as the service heard them; None if untold."""
+        return self._core.feedback_ms
+
+    @property
     def is_over(self) -> bool:
         """Whether the room has been closed."""
         return self._core.view.is_closed
