@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from bench.netns import Net
 from bench.players import Players
 from bench.relay import Relay
 from bench.stack import Stack
@@ -26,30 +27,48 @@ def flood(stack: Stack, tenant: str) -> subprocess.Popen[bytes]:
     address = stack.info.mqtt
     login = json.dumps([who["client_id"], who["username"], who["token"], topic])
     argv = [sys.executable, "-m", "bench.flood", address.host, str(address.port), login]
-    return subprocess.Popen(argv, cwd=TREE, stdout=subprocess.DEVNULL)
+    return subprocess.Popen([*stack.prefix, *argv], cwd=TREE, stdout=subprocess.DEVNULL)
 
 
 def play(
-    stack: Stack, *, link: str | None, count: int, settle_s: float, seconds: float, seed: int, room: dict[str, Any]
+    stack: Stack,
+    *,
+    link: str | None,
+    count: int,
+    settle_s: float,
+    seconds: float,
+    seed: int,
+    room: dict[str, Any],
+    net: Net | None = None,
 ) -> dict[str, Any]:
-    """`count` devices join over `link` (None: the plain loopback) and are watched; what all of them saw."""
+    """`count` devices join over `link` (None: a plain one) and are watched; what all of them saw.
+
+    With `net` the devices are in its namespace and every frame passes the link; without, only their MQTT connections
+    do, through a relay.
+    """
     with ExitStack() as cleanup:
-        port = stack.info.mqtt.port
-        if link is not None:
-            relay = Relay(link, seed, ("127.0.0.1", port))
+        host, port = stack.info.mqtt.host, stack.info.mqtt.port
+        prefix: list[str] = []
+        if net is not None:
+            net.link(link or "loopback", seed)
+            cleanup.callback(net.cut)
+            prefix = net.inside(net.devices)
+        elif link is not None:
+            relay = Relay(link, seed, (host, port))
             cleanup.callback(relay.kill)
-            port = relay.port
+            host, port = "127.0.0.1", relay.port
         common = {
             "url": stack.info.http.url,
             "tenant": room["tenant"],
             "code": room["code"],
+            "host": host,
             "port": port,
             "offset_us": stack.clock.offset_us,
             "settle_s": settle_s,
             "seconds": seconds,
         }
         parts = [count // PROCESSES + (i < count % PROCESSES) for i in range(PROCESSES)]
-        groups = [Players({**common, "count": part, "seed": seed + i}) for i, part in enumerate(parts) if part]
+        groups = [Players({**common, "count": part, "seed": seed + i}, prefix) for i, part in enumerate(parts) if part]
         for group in groups:
             cleanup.callback(group.kill)
         for group in groups:

@@ -1,6 +1,7 @@
 """Some devices of the kit in one process, each with a clock seconds off and up to 50 ppm fast or slow; and the truth.
 
-    python -m bench.players   < {"url", "tenant", "code", "port", "count", "seed", "offset_us", "seconds", "settle_s"}
+    python -m bench.players   < {"url", "tenant", "code", "host", "port", "count", "seed", "offset_us", "seconds",
+                                 "settle_s"}
 
 All run on one host, so their true server time is known: each device's is compared with it every 50 ms, and at each
 beat. Prints one JSON line: `error_us` of the clocks after `settle_s`, `bound_us` that the devices claimed then,
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class _Class:
             spec["code"],
             nickname=name,
             clock=clock,
-            endpoint=Tcp("127.0.0.1", spec["port"]),
+            endpoint=Tcp(spec["host"], spec["port"]),
         ) as device:
             beats = asyncio.create_task(self._beats(device))
             try:
@@ -109,8 +110,8 @@ class _Class:
 class Players:
     """The process, seen from a bench."""
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        argv = [sys.executable, "-m", "bench.players"]
+    def __init__(self, spec: Mapping[str, Any], prefix: Sequence[str] = ()) -> None:
+        argv = [*prefix, sys.executable, "-m", "bench.players"]
         self._process = subprocess.Popen(argv, cwd=TREE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ class Stack:
 
     home: Home
     process: subprocess.Popen[bytes]
+    prefix: tuple[str, ...] = ()
+    """What every command line begins with: `ip netns exec …` where it runs in a namespace."""
 
     @property
     def info(self) -> RunInfo:
@@ -37,7 +39,7 @@ class Stack:
     def cli(self, *words: str) -> Any:
         """`bandroom words… --json`, which must succeed."""
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "bandroom.cli", *words, "--json"],
+            [*self.prefix, sys.executable, "-P", "-m", "bandroom.cli", *words, "--json"],
             env=_environment(self.home),
             capture_output=True,
             text=True,
@@ -66,23 +68,24 @@ class Stack:
         raise RuntimeError(f"{part} did not come back")
 
 
-def _environment(home: Home) -> dict[str, str]:
+def _environment(home: Home, host: str | None = None) -> dict[str, str]:
     keep = ("BANDROOM_GATE", "BANDROOM_MOSQUITTO")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BANDROOM_") or name in keep}
-    return {**clean, HOME_VARIABLE: str(home.root)}
+    where = {} if host is None else {"BANDROOM_MQTT_HOST": host, "BANDROOM_HTTP_HOST": host}
+    return {**clean, **where, HOME_VARIABLE: str(home.root)}
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Stack]:
-    """`bandroom up`, ready."""
+def running(folder: Path, *options: str, prefix: Sequence[str] = (), host: str | None = None) -> Iterator[Stack]:
+    """`bandroom up`, ready; on the address `host` instead of the loopback, and begun by `prefix`, if given."""
     home = Home(folder / "home")
-    argv = [sys.executable, "-P", "-m", "bandroom.cli", "up", "--home", str(home.root)]
+    argv = [*prefix, sys.executable, "-P", "-m", "bandroom.cli", "up", "--home", str(home.root)]
     argv += ["--mqtt-port", "0", "--http-port", "0", *options]
     with (folder / "up.log").open("ab") as log:
         process = subprocess.Popen(
-            argv, env=_environment(home), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            argv, env=_environment(home, host), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
-    stack = Stack(home, process)
+    stack = Stack(home, process, tuple(prefix))
     try:
         _wait_ready(stack, folder / "up.log")
         yield stack
