@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from bandroom.auth.keys import ensure_keys
+from bandroom.clock import ensure_clock_file
 from bandroom.mqtt.client import Incoming
 from bandroom.paths import Home
+from bandroom.runstate import MqttAddress, RunState
 from bandroom.testing import wait_until, wait_until_async
 from bandroom.wire.ids import TenantId
 from bandroom.wire.messages import Beat, RoomInfo
@@ -270,3 +273,34 @@ async def test_keys_are_rotated_under_a_lesson_and_nobody_notices(start_stack: S
             assert school.call("/api/renew", old["token"]).status_code == 200
         async with school.ear(old, *wanted) as again:
             await again.wait(lambda i: isinstance(i.message, Beat), "a beat with the old token")
+
+
+def test_a_second_service_on_one_folder_refuses(school: School) -> None:
+    """Exit code 3 with the reason, and the first one notices nothing."""
+    argv = [sys.executable, "-P", "-m", "bandroom.service_main", "--home", str(school.stack.home.root)]
+    second = subprocess.run([*argv, "--http-port", "0"], capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 3
+    assert "another service is running" in second.stderr
+    assert "Traceback" not in second.stderr
+    school.room()
+
+
+def test_a_damaged_database_ends_the_service_with_the_reason(home: Home) -> None:
+    """No traceback: what is wrong, and what to do."""
+    home.create()
+    ensure_keys(home)
+    ensure_clock_file(home.gate_clock)
+    RunState(
+        mqtt=MqttAddress(host="127.0.0.1", port=1),
+        http_host="127.0.0.1",
+        http_port=0,
+        public_url="http://127.0.0.1",
+        lan=False,
+        tempo_workers=1,
+    ).write(home)
+    home.database.write_bytes(b"no database" * 1000)
+    argv = [sys.executable, "-P", "-m", "bandroom.service_main", "--home", str(home.root)]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 1
+    assert "restore a backup" in ran.stderr
+    assert "Traceback" not in ran.stderr
