@@ -128,10 +128,16 @@ def test_a_new_map_takes_back_what_it_does_not_confirm(js: Runs) -> None:
 
 
 def test_a_page_that_stood_still_replays_nothing(js: Runs) -> None:
-    """After three seconds without a timer the missed clicks are left out instead of sounding in a heap."""
-    clicks = js(METRONOME + "metronome.setMap(steady(500_000)); run(1e6); local = 4_100_000; run(5e6); return clicks;")
+    """After three seconds without a timer the missed clicks are left out instead of sounding in a heap, and it comes in
+    again at a bar; a stall within what was put down ahead, or between beats, silences nothing."""
+    stood = "metronome.setMap(steady(500_000)); run(1e6); local = 4_100_000; run(6.5e6); return clicks;"
+    clicks = js(METRONOME + stood)
     assert [t for t in clicks if 1_200_000 < t < 4_095_000] == []
-    assert [t for t in clicks if t > 4_095_000] == [4_500_000, 5_000_000]
+    assert [t for t in clicks if t > 4_095_000] == [6_000_000, 6_500_000]
+    slow = "metronome.setMap(steady(3_000_000)); run(3.1e6); local = 5_700_000; run(6.1e6); return clicks;"
+    assert js(METRONOME + slow) == [3_000_000, 6_000_000]
+    hidden = "hidden = true; metronome.setMap(steady(500_000)); run(1e6); local = 2_900_000; run(3e6); return clicks;"
+    assert js(METRONOME + hidden) == [n * 500_000 for n in range(1, 11)]
 
 
 def test_after_a_jump_the_click_comes_in_at_the_next_bar(js: Runs) -> None:

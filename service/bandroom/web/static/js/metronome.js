@@ -8,6 +8,8 @@ const AHEAD_HIDDEN_US = 2_500_000;
 /** A click that is found late by more than this is left out: it would be heard off the beat. */
 const LATE_US = 5_000;
 const SAME_US = 500;
+/** Nobody looked for this long although beats were due: the machine slept, and comes back at a bar. */
+const SLEPT_US = 1_000_000;
 
 /**
  * Events: `beat` {beat, audioTime (s, or null without sound), due (ms, performance.now)} as each one is put down.
@@ -27,6 +29,7 @@ export class Metronome extends EventTarget {
   #after = -Infinity;
   #planned = [];
   #silentUntilBar = false;
+  #looked = Infinity;
 
   /** Put `map` in force; null for none. Planned clicks that it does not confirm are taken back. */
   setMap(map) {
@@ -71,6 +74,9 @@ export class Metronome extends EventTarget {
     if (!this.map || !this.clock.synced) return;
     const now = this.clock.serverNow();
     const until = now + (this.isHidden() ? AHEAD_HIDDEN_US : AHEAD_US);
+    const slept = now - this.#looked > SLEPT_US;
+    this.#looked = now;
+    if (slept && this.#after > -Infinity && this.map.nextBeat(this.#after)?.t < now - LATE_US) this.#silentUntilBar = true;
     let after = Math.max(this.#after, now - LATE_US);
     for (let beat = this.map.nextBeat(after); beat && beat.t <= until; beat = this.map.nextBeat(after)) {
       this.#plan(beat);
