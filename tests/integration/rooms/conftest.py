@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import os
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
+from bandroom.cli.main import app
 from bandroom.mqtt import Connection, Credential, Tcp, connect
 from bandroom.mqtt.client import Incoming
 from bandroom.wire.ids import RoomId, Subject, TenantId
@@ -63,6 +65,18 @@ class School:
 
     def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
         return self.http.post(f"/api/tenants/{self.tenant}{path}", json=body, **options)
+
+    def cli(self, *words: str) -> tuple[int, str, str]:
+        """`bandroom words…` within this process, for tests of many: exit code, stdout, stderr."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setenv("BANDROOM_HOME", str(self.stack.home.root))
+            try:
+                app(args=list(words))
+                code = 0
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return code, out.getvalue(), err.getvalue()
 
     def call(self, path: str, token: str | None = None, body: Any = None) -> httpx.Response:
         """Call the API as anybody: with a token of one's own, or none."""

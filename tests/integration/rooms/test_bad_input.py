@@ -225,11 +225,11 @@ async def test_no_payload_on_control_or_presence_hangs_a_room(school: School) ->
 def test_the_command_line_says_what_was_wrong(school: School, words: list[str], code: int) -> None:
     """One line on stderr that names the value, an exit code for scripts, no traceback."""
     tenant = [] if words[0] == "tenants" else ["--tenant", school.tenant]
-    ran = school.stack.run(*words, *tenant)
-    assert ran.code == code, (ran.code, ran.err)
-    assert "Traceback" not in ran.err
-    assert ran.err.strip()
-    assert ran.out == ""
+    ended, out, err = school.cli(*words, *tenant)
+    assert ended == code, (ended, err)
+    assert "Traceback" not in err
+    assert err.strip()
+    assert out == ""
 
 
 @pytest.mark.rule("JOIN-3")

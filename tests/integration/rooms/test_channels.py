@@ -119,6 +119,6 @@ def test_on_the_command_line(school: School) -> None:
     room = a_lesson(school)
     name_ann(school, room)
     for cmd, _, words, _, _ in CASES:
-        ran = school.stack.run("rooms", words[0], room.room, *words[1:], "--tenant", school.tenant, "--json")
-        assert ran.code == 0, (cmd, ran.err)
-        assert ran.json["ok"] is True
+        code, out, err = school.cli("rooms", words[0], room.room, *words[1:], "--tenant", school.tenant, "--json")
+        assert code == 0, (cmd, err)
+        assert json.loads(out)["ok"] is True

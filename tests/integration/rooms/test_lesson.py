@@ -39,15 +39,16 @@ async def test_the_lesson_of_the_documentation(
     at_close = next(i for i, words in enumerate(steps) if words[:2] == ["rooms", "close"])
     monkeypatch.chdir(tmp_path)
 
-    def run(words: list[str]) -> None:
-        ran = stack.run(*words)
-        assert ran.code == 0, f"bandroom {shlex.join(words)}: {ran.err}"
-
-    for words in steps[:at_start]:
-        run(words)
     room = Room(TenantId("lincoln"), RoomId("MUSIC-1234"))
     with httpx.Client(base_url=stack.url, headers=headers, timeout=30) as http:
         school = School(stack, room.tenant, http)
+
+        def run(words: list[str]) -> None:
+            code, _, err = school.cli(*words)
+            assert code == 0, f"bandroom {shlex.join(words)}: {err}"
+
+        for words in steps[:at_start]:
+            run(words)
         wanted = [Filter(leaf, room.tenant, room.room) for leaf in (Leaf.BEAT, Leaf.ROOM)]
         async with school.ear(school.join(room, nickname="Ann"), *wanted) as ann:
             for words in steps[at_start : at_close + 1]:
@@ -57,6 +58,6 @@ async def test_the_lesson_of_the_documentation(
             await ann.wait(lambda i: isinstance(i.message, RoomInfo) and i.message.state == "closed", "the end")
             tempi = {i.message.bpm for i in ann.heard if isinstance(i.message, Beat)}
             assert 100.0 in tempi
-    for words in steps[at_close + 1 :]:
-        run(words)
+        for words in steps[at_close + 1 :]:
+            run(words)
     assert (tmp_path / "lincoln.tar").exists()
