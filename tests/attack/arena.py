@@ -122,21 +122,24 @@ class Arena:
         for topic, payload in self.RETAINED.items():
             assert self.rooms.publish(topic, payload, 1, True) == 0
         broker = self.broker
+        silent: dict[str, Any] = {"keepalive": 0}  # they only listen, for as long as the session lasts
         self.victims = {
-            "the service": self._ear("the service", broker.service(digit=1), "tenant/#"),
+            "the service": self._ear("the service", broker.service(digit=1, **silent), "tenant/#"),
             "pupil of the other school": self._ear(
                 "vic",
-                broker.student("jefferson", "s-vic"),
+                broker.student("jefferson", "s-vic", **silent),
                 f"{THEIRS}/beat",
                 f"{THEIRS}/tempo",
                 f"{THEIRS}/note/+",
             ),
-            "device of the other school": self._ear("d-vic", broker.device("jefferson", "d-vic"), f"{THEIRS}/beat"),
+            "device of the other school": self._ear(
+                "d-vic", broker.device("jefferson", "d-vic", **silent), f"{THEIRS}/beat"
+            ),
             "teacher of the other school": self._ear(
-                "t-vic", broker.teacher("jefferson", "t-vic"), f"{THEIRS}/beat", "tenant/jefferson/presence/+"
+                "t-vic", broker.teacher("jefferson", "t-vic", **silent), f"{THEIRS}/beat", "tenant/jefferson/presence/+"
             ),
             "classmate": self._ear(
-                "bob", self.broker.student(sub="s-bob"), f"{OURS}/beat", f"{OURS}/tempo", f"{OURS}/note/+"
+                "bob", self.broker.student(sub="s-bob", **silent), f"{OURS}/beat", f"{OURS}/tempo", f"{OURS}/note/+"
             ),
         }
         self._stop = threading.Event()
@@ -183,18 +186,21 @@ class Arena:
     def settle(self) -> None:
         """Wait until every victim has heard all that the broker had to deliver so far."""
         number = str(next(self.marker)).encode()
+        since = {name: len(ear.heard) for name, ear in self.victims.items()}
         for room in (OURS, THEIRS):
             self.rooms.publish(f"{room}/note/s-marker", number)
         self.rooms.settle()
-        for name, room in (("the service", THEIRS), ("pupil of the other school", THEIRS), ("classmate", OURS)):
-            ear = self.victims[name]
-            eventually(lambda e=ear, r=room: number in e.payloads(f"{r}/note/s-marker"), f"the marker at {name}")
+        ends = (("the service", THEIRS), ("pupil of the other school", THEIRS), ("classmate", OURS))
+        eventually(
+            lambda: all(number in self.victims[n].payloads(f"{r}/note/s-marker", since[n]) for n, r in ends),
+            "the marker at each victim",
+        )
 
     def nobody_heard(self, payload: bytes) -> None:
         """Assert that no victim, the service included, got this payload on any topic."""
         self.settle()
         for name, ear in self.victims.items():
-            found = [message for _, message in ear.heard if payload in message.payload]
+            found = [message for _, message in ear.heard[self._since[name] :] if payload in message.payload]
             assert not found, f"{name} heard {found}"
 
     def begin(self) -> None:
@@ -212,10 +218,13 @@ class Arena:
     def assert_unharmed(self) -> None:
         """After an attack: everybody still connected, no beat missing or strange, what is retained unchanged."""
         self.settle()
+        beat = {name: f"{OURS if name == 'classmate' else THEIRS}/beat" for name in self.victims}
+        counts = {name: len(ear.heard) for name, ear in self.victims.items()}
+        eventually(
+            lambda: all(ear.payloads(beat[name], counts[name]) for name, ear in self.victims.items()),
+            "one more beat at each victim",
+        )
         for name, ear in self.victims.items():
-            room = OURS if name == "classmate" else THEIRS
-            count = len(ear.heard)
-            eventually(lambda e=ear, r=room, c=count: bool(e.payloads(f"{r}/beat", c)), f"the next beat at {name}")
             assert ear.alive_since_connect, f"{name} lost the connection"
             for room in (OURS, THEIRS):
                 beats = [int(payload.split()[0]) for payload in ear.payloads(f"{room}/beat", self._since[name])]
