@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from bandroom.paths import Home
 from bandroom.runstate import RunInfo
 from bandroom.testing import wait_until
 from bandroom.wire.commands import AnyCommand
+from bandroom.wire.ids import OWN_TENANTS
 from pydantic import BaseModel
 
 StartStack = Callable[..., Any]
@@ -127,8 +129,39 @@ def test_the_only_tenant_needs_no_naming_whatever_the_doctor_did(start_stack: St
     for way in ("--room", "--code"):
         heard = stack.run("listen", way, "MUSIC-1234", "--what", "beats", "--count", "1", "--seconds", "20", "--json")
         assert heard.code == 0, heard.err
-    refused = stack.run("tenants", "create", "bandroom-doctor")
-    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    for name in OWN_TENANTS:
+        refused = stack.run("tenants", "create", name)
+        assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_demo_that_is_ended_leaves_no_service_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """The service that a demo starts for itself ends with it, even when the demo is killed."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BANDROOM_")}
+    words = ("demo", "--home", str(tmp_path / "none"), "--out", str(tmp_path / "out"))
+    demo = subprocess.Popen(
+        [sys.executable, "-P", "-m", "bandroom.cli", *words],
+        env={**clean, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        found = wait_until(lambda: list(tmp_path.glob("bandroom-demo-*/run.json")), timeout_s=60, what="the service")
+        home = Home(found[0].parent)
+        pids = RunInfo.read(home).pids
+    finally:
+        demo.send_signal(number)
+        demo.wait(30)
+    for pid in (pids.supervisor, pids.broker, pids.service, *pids.tempo):
+        wait_until(lambda pid=pid: _is_dead(pid), timeout_s=30, what=f"the end of {pid}")
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_enrolling_into_a_wrong_room_changes_nothing(stack: Any, tenant: str) -> None:

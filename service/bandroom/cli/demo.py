@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import io
 import signal
 import subprocess
@@ -27,10 +28,11 @@ from bandroom.cli.api import Api
 from bandroom.cli.errors import CliError
 from bandroom.cli.output import DEFAULT, Home, HomeOption, JsonOption, print_json
 from bandroom.runstate import NotRunning, RunInfo
+from bandroom.wire.ids import DEMO_TENANT
 
 app = typer.Typer(add_completion=False)
 
-TENANT = "demo"
+_PR_SET_PDEATHSIG = 1
 _UP_WITHIN_S = 60
 _FRAME_S = 0.05
 _PICTURE_BEAT = 26  # by now all four parts play, at the second tempo
@@ -75,11 +77,17 @@ def _service(home: Home, console: Console) -> Generator[Home]:
     with tempfile.TemporaryDirectory(prefix="bandroom-demo-") as folder:
         own = Home(folder)
         command = [sys.executable, "-m", "bandroom.cli", "up", "--home", folder, "--mqtt-port", "0", "--http-port", "0"]
+        # A request to end (SIGTERM) ends it in order, as Ctrl-C does.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         # A group of its own: Ctrl-C reaches the demo first, which then ends the service in order.
         with (
             tempfile.TemporaryFile() as said,
             subprocess.Popen(  # noqa: S603
-                command, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             ) as up,
         ):
             try:
@@ -91,6 +99,11 @@ def _service(home: Home, console: Console) -> Generator[Home]:
                     up.wait(15)
                 except subprocess.TimeoutExpired:
                     up.kill()
+
+
+def _end_with_parent() -> None:
+    """In the service's process, before it begins: nobody would ever end it once a killed demo is gone."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _wait_until_up(home: Home, up: subprocess.Popen[bytes], said: Any) -> None:
@@ -106,16 +119,16 @@ def _wait_until_up(home: Home, up: subprocess.Popen[bytes], said: Any) -> None:
 def _perform(home: Home, console: Console, out: Path, svg: Path | None, seed: int) -> Tally:
     out.mkdir(parents=True, exist_ok=True)
     with Api(home.root) as api:
-        _ask_for(api, "/api/tenants", {"tenant": TENANT}, fine="conflict")
-        room = api.post(f"/api/tenants/{TENANT}/rooms", {"name": "Frère Jacques", "bpm": BPM, "meter": "4/4"})
-        path = f"/api/tenants/{TENANT}/rooms/{room['room']}/commands"
+        _ask_for(api, "/api/tenants", {"tenant": DEMO_TENANT}, fine="conflict")
+        room = api.post(f"/api/tenants/{DEMO_TENANT}/rooms", {"name": "Frère Jacques", "bpm": BPM, "meter": "4/4"})
+        path = f"/api/tenants/{DEMO_TENANT}/rooms/{room['room']}/commands"
 
         async def command(body: dict[str, Any]) -> None:
             await asyncio.to_thread(api.post, path, body)
 
         title = f"Frère Jacques, a round in four parts · room {room['room']}"
         show = _Show(console, title, wants_picture=svg is not None)
-        stage = Stage(RunInfo.read(home).http.url, TENANT, room["code"], command, show.refresh, seed)
+        stage = Stage(RunInfo.read(home).http.url, DEMO_TENANT, room["code"], command, show.refresh, seed)
         try:
             with show.live:
                 asyncio.run(stage.perform())

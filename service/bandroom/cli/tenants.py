@@ -9,7 +9,7 @@ import typer
 from bandroom.cli.api import Api
 from bandroom.cli.errors import CliError
 from bandroom.cli.output import DEFAULT, HomeOption, JsonOption, emit, print_json, print_table
-from bandroom.wire.ids import DOCTOR_TENANT, TenantId
+from bandroom.wire.ids import OWN_TENANTS, TenantId
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Schools (or whoever shares this machine).")
 
@@ -23,8 +23,10 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a new tenant."""
-    if tenant == DOCTOR_TENANT:
-        raise CliError(f"{tenant} is where `bandroom doctor` tests: choose another id", err="bad_request")
+    if tenant in OWN_TENANTS:
+        raise CliError(
+            f"{tenant} is kept for `bandroom doctor` and `bandroom demo`: choose another id", err="bad_request"
+        )
     with Api(home) as api:
         made = api.post("/api/tenants", {"tenant": TenantId.parse(tenant), "name": name, "max_rooms": max_rooms})
     emit(made, as_json=as_json, lines=[f"Made tenant {made['tenant']}."])

@@ -100,7 +100,11 @@ SERVICE_NAME = "bandroom"
 """Stands where a tenant stands in the service roles' user names; never a tenant's."""
 
 DOCTOR_TENANT = "bandroom-doctor"
-"""Where `bandroom doctor` opens its test room. On no list of tenants, so that it never counts as one of the schools."""
+"""Where `bandroom doctor` opens its test room."""
+DEMO_TENANT = "bandroom-demo"
+"""Where `bandroom demo` plays."""
+OWN_TENANTS = frozenset({DOCTOR_TENANT, DEMO_TENANT})
+"""Made by our own commands: on no list of tenants, so that they never count as one of the schools."""
 
 
 class RoomId(_Id):

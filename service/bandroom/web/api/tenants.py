@@ -12,7 +12,7 @@ from bandroom.store import TenantRow
 from bandroom.web.body import StrictRoute
 from bandroom.web.deps import Body, TheOwner, TheSite
 from bandroom.web.errors import responses
-from bandroom.wire.ids import DOCTOR_TENANT, TenantId
+from bandroom.wire.ids import OWN_TENANTS, TenantId
 
 router = APIRouter(prefix="/api", tags=["tenants"], route_class=StrictRoute)
 
@@ -41,9 +41,9 @@ class TenantAnswer(BaseModel):
 
 @router.get("/tenants", responses=responses(401, 403))
 async def list_tenants(_: TheOwner, site: TheSite) -> list[TenantAnswer]:
-    """All tenants, without the one in which `bandroom doctor` tests."""
+    """All tenants, without those in which `bandroom doctor` tests and `bandroom demo` plays."""
     rows = await site.service.call(site.service.control.store.tenants)
-    return [TenantAnswer.of(row) for row in rows if row.tenant != DOCTOR_TENANT]
+    return [TenantAnswer.of(row) for row in rows if row.tenant not in OWN_TENANTS]
 
 
 @router.post("/tenants", status_code=201, responses=responses(401, 403, 409))
