@@ -198,3 +198,15 @@ async def test_a_player_who_is_lost_and_comes_back(school: School) -> None:
         async with school.ear(joined):
             back = await bob.wait(hears(Member, lambda m: m.name == "Ann" and m.state == "ready"), "Ann back")
         assert back.message.since == first.message.since  # type: ignore[union-attr]
+
+
+def test_a_room_says_when_it_would_be_closed(school: School) -> None:
+    """An hour from its last use, so that nobody is surprised; a closed one says until when it rests."""
+    room = school.room()
+    where = f"/api/tenants/{school.tenant}/rooms/{room.room}"
+    found = school.http.get(where).json()
+    assert found["closes_at"] - found["created_at"] == 3600
+    school.do(room, "close")
+    found = school.http.get(where).json()
+    assert found["closes_at"] is None
+    assert found["rests_until"] > found["created_at"]

@@ -50,6 +50,7 @@ class RoomAnswer(BaseModel):
     rev: int
     all_muted: bool
     created_at: int
+    closes_at: int | None = Field(description="when it is closed if nobody comes or does anything before")
     rests_until: int | None
     worst_err_ms: float | None = Field(
         None, description="the worst clock of the members that are there is off by no more; null: none has said"
@@ -103,6 +104,7 @@ def _room(site: Site, row: RoomRow) -> dict[str, Any]:
         "rev": row.tempo_rev,
         "all_muted": row.all_muted,
         "created_at": row.created_at,
+        "closes_at": row.used_at + site.service.control.limits.idle_close_s if row.is_open else None,
         "rests_until": row.rests_until,
     }
 
