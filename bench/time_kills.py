@@ -3,7 +3,8 @@
 For each: beats due later than 0.6 s after it that are missing (goal: none; after the broker's death clients come back
 with their own back-off, so there it is what is missing once this client is back, and a stopped worker is reckoned from
 where it goes on; `due > 0.6 s` counts without either excuse); the beat's place against the grid before and after; beats
-doubled, out of order or late by more than the contract's limit, before and after the client's deduplication on (rev, n).
+doubled, out of order or late by more than the contract's limit, before and after the client's deduplication on
+(rev, n).
 """
 
 import asyncio
