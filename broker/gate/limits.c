@@ -32,13 +32,15 @@ bool bucket_take(struct bucket *bucket, int64_t rate, int64_t burst, int64_t cos
 
 bool limits_init(struct limits *limits, uint64_t seed)
 {
-    limits->swept = 0;
-    return map_init(&limits->meters, sizeof(struct meter), METERS_MAX, seed);
+    *limits = (struct limits){0};
+    return map_init(&limits->meters, sizeof(struct meter), METERS_MAX, seed) &&
+           map_init(&limits->addresses, sizeof(struct meter), ADDRESSES_MAX, seed);
 }
 
 void limits_free(struct limits *limits)
 {
     map_free(&limits->meters);
+    map_free(&limits->addresses);
 }
 
 static bool is_idle(void *value, int64_t now_us)
@@ -50,6 +52,7 @@ static bool is_idle(void *value, int64_t now_us)
 void limits_sweep(struct limits *limits, int64_t now_us)
 {
     map_sweep(&limits->meters, &limits->swept, 256, is_idle, now_us);
+    map_sweep(&limits->addresses, &limits->addresses_swept, 64, is_idle, now_us);
 }
 
 static struct meter *meter_of(struct limits *limits, struct span tenant, struct span name, int64_t now_us)
@@ -147,20 +150,20 @@ bool limits_may_report(struct limits *limits, const struct who *who, int64_t now
     return true;
 }
 
-static const struct span ADDRESS = {"@", 1}; /* no tenant's name */
-
 void limits_connect_failed(struct limits *limits, const char *address, int64_t now_us)
 {
-    struct meter *meter = meter_of(limits, ADDRESS, span_of(address), now_us);
-    if (meter)
-        bucket_take(&meter->connects, CONNECTS_RATE, CONNECTS_BURST, 1, now_us);
+    struct meter *meter = map_insert(&limits->addresses, address, strlen(address));
+    if (!meter)
+        return; /* more addresses than are counted: outsiders must not be able to shut the door by numbers */
+    meter->used_us = now_us;
+    bucket_take(&meter->connects, CONNECTS_RATE, CONNECTS_BURST, 1, now_us);
 }
 
 bool limits_may_try(struct limits *limits, const char *address, struct span tenant, struct span subject, int64_t now_us)
 {
     char key[TENANT_MAX + SUBJECT_MAX + 2];
-    struct meter *meter = meter_of(limits, ADDRESS, span_of(address), now_us);
-    if (meter && bucket_has(&meter->connects, CONNECTS_RATE, CONNECTS_BURST, 1, now_us))
+    struct meter *meter = map_find(&limits->addresses, address, strlen(address));
+    if (!meter || bucket_has(&meter->connects, CONNECTS_RATE, CONNECTS_BURST, 1, now_us))
         return true;
     if (tenant.len > TENANT_MAX || subject.len > SUBJECT_MAX)
         return false;

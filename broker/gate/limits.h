@@ -21,11 +21,12 @@ struct meter {
 };
 
 struct limits {
-    struct map meters;
-    size_t swept;
+    struct map meters, addresses;
+    size_t swept, addresses_swept;
 };
 
-#define METERS_MAX 200000
+#define METERS_MAX 200000 /* subjects, rooms and tenants */
+#define ADDRESSES_MAX 20000
 
 bool limits_init(struct limits *limits, uint64_t seed);
 void limits_free(struct limits *limits);

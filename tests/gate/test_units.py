@@ -12,7 +12,7 @@ import pytest
 from gatekit import SANITIZE, build
 
 NAMES = [
-    "names", "numbers", "splitting", "maps", "json", "log_lines", "facts", "buckets", "kept_out", "pings",
+    "names", "numbers", "splitting", "maps", "json", "log_lines", "facts", "buckets", "kept_out", "addresses", "pings",
     "identities", "expiry",
 ]  # fmt: skip
 

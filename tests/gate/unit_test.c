@@ -187,6 +187,25 @@ static void kept_out(void)
     limits_free(&limits);
 }
 
+static void addresses(void)
+{
+    struct limits limits;
+    char text[32];
+    CHECK(limits_init(&limits, 3));
+    for (int i = 0; i < ADDRESSES_MAX + 100; i++) {
+        snprintf(text, sizeof text, "2001:db8::%x", i);
+        limits_connect_failed(&limits, text, 1000);
+        CHECK(limits_may_try(&limits, text, s("lincoln"), s("s-ann"), 1000));
+    }
+    CHECK(limits.addresses.count == ADDRESSES_MAX && limits.meters.count == 0);
+    for (int i = 0; i < 500; i++)
+        limits_connect_failed(&limits, "2001:db8::0", 1000);
+    CHECK(!limits_may_try(&limits, "2001:db8::0", s("lincoln"), s("s-ann"), 1000));
+    struct who ann = {.role = ROLE_STUDENT, .tenant = "lincoln", .subject = "s-ann"};
+    CHECK(limits_may_connect(&limits, &ann, 1000) && limits_may_try(&limits, "2001:db8::0", s("lincoln"), s("s-ann"), 1000));
+    limits_free(&limits);
+}
+
 static void pings(void)
 {
     char topic[] = "tenant/a/music_room/AB-0000/clock/s-a/q", ping[] = "abcdefgh 0f 0000000000000000";
@@ -246,7 +265,7 @@ static const struct {
     const char *name;
     void (*run)(void);
 } tests[] = {{"names", names}, {"numbers", numbers}, {"splitting", splitting}, {"maps", maps}, {"json", json}, {"log_lines", log_lines},
-             {"facts", facts}, {"buckets", buckets}, {"kept_out", kept_out}, {"pings", pings}, {"identities", identities}, {"expiry", expiry}};
+             {"facts", facts}, {"buckets", buckets}, {"kept_out", kept_out}, {"addresses", addresses}, {"pings", pings}, {"identities", identities}, {"expiry", expiry}};
 
 int main(int count, char **arguments)
 {
