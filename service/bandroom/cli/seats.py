@@ -9,11 +9,11 @@ import typer
 from bandroom_devices.device import Device
 from bandroom_devices.errors import DeviceError, JoinRefused, Refused, Unreachable
 
-from bandroom.cli.api import Api
+from bandroom.cli.api import Api, room_code
 from bandroom.cli.errors import CliError, ExitCode
 from bandroom.cli.output import Home
 from bandroom.runstate import RunInfo
-from bandroom.wire.ids import RoomId, Subject, TenantId
+from bandroom.wire.ids import Subject, TenantId
 
 RoomOption = Annotated[str | None, typer.Option("--room", help="The room's id (or code), on this machine's service.")]
 CodeOption = Annotated[str | None, typer.Option("--code", help="The room's code: join as a pupil does.")]
@@ -58,12 +58,12 @@ def open_device(
             school = api.tenant(tenant)
             if code is not None:
                 return Device.join(running.http.url, school, code, nickname=nickname)
-            return _as_owner(api, running, school, RoomId.parse(room), purpose)
+            return _as_owner(api, running, school, room_code(room or ""), purpose)
     except ValueError as error:
         raise CliError(str(error), err="bad_request") from error
 
 
-def _as_owner(api: Api, running: RunInfo, tenant: TenantId, room: RoomId, purpose: str) -> Device:
+def _as_owner(api: Api, running: RunInfo, tenant: TenantId, room: str, purpose: str) -> Device:
     found = api.get(f"/api/tenants/{tenant}/rooms/{room}")
     if found["state"] == "closed":
         raise CliError(f"room {room} is closed: `bandroom rooms reopen`, or choose another", err="closed")
