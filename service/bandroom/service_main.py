@@ -66,6 +66,8 @@ def configure_logging() -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # At INFO it writes each WebSocket's address with its query, where a careless client may have put a token.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
 class _Server(uvicorn.Server):

@@ -120,6 +120,12 @@ def _secrets(home: Home) -> list[str]:
 def test_no_secret_in_arguments_or_logs(stack: Any) -> None:
     """Neither command lines, environments of the parts, nor logs hold a key, a token or a password."""
     stack.run("tenants", "list")  # the owner's token has been used
+    for path in ("/api/tenants", "/mqtt"):  # and a careless client has put one where it does not belong
+        upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+        more = (*upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol: mqtt")
+        headers = [word for header in more if path == "/mqtt" for word in ("-H", header)]
+        address = f"{stack.url}{path}?token=eyJhbGciOiJSUzI1NiJ9"
+        subprocess.run(["curl", "-s", "-m", "1", "-o", "/dev/null", *headers, address], check=False)
     secrets = _secrets(stack.home)
     assert len(secrets) > 3
     places = {str(path): path.read_text(errors="replace") for path in stack.home.logs.iterdir()}
