@@ -31,7 +31,7 @@ static const char *const limit_names[LIMIT_COUNT] = {
  * that two tenants gone wild leave a third of the broker to the others. Bytes: 160 a message, topic included. */
 static const struct rates default_rates = {
     .rate = {100, 16000, 600, 96000, 2000, 320000, 10, 20, 20},
-    .burst = {200, 32000, 1200, 192000, 4000, 640000, 20, 40, 100},
+    .burst = {200, 32000, 1200, 192000, 4000, 640000, 40, 40, 100},
     .is_set = true,
 };
 
