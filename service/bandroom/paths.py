@@ -132,8 +132,10 @@ class Home:
         if len(os.fsencode(here)) <= SOCKET_PATH_LIMIT:
             return here
         name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
-        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-        return Path(base) / f"bandroom-{os.getuid()}-{name}" / "broker.sock"
+        # The folder for temporary files may itself lie deep.
+        bases = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")  # noqa: S108  (in a 0700 folder)
+        there = [Path(base) / f"bandroom-{os.getuid()}-{name}" / "broker.sock" for base in bases if base]
+        return next((path for path in there if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT), there[-1])
 
     # -- logs
     @property

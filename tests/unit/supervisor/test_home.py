@@ -37,6 +37,15 @@ def test_a_folder_with_other_things_is_left_as_it_is(tmp_path: Path) -> None:
     assert shared.stat().st_mode & 0o777 == 0o700
 
 
+def test_socket_path_fits_below_deep_temporary_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fits as well where the folders for temporary files lie deep themselves."""
+    for variable in ("XDG_RUNTIME_DIR", "TMPDIR"):
+        monkeypatch.setenv(variable, "/" + "deep" * 25)
+    monkeypatch.setattr("tempfile.tempdir", "/" + "deep" * 25)
+    path = Home("/" + "x" * 120).broker_socket
+    assert len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
+
+
 @pytest.mark.parametrize("length", [10, 60, 90, 120, 400])
 def test_socket_path_fits(tmp_path: Path, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However deep the folder lies, its socket's path fits a socket address; two folders never share one."""
