@@ -227,8 +227,8 @@ class Arena:
         )
         for name, ear in self.victims.items():
             assert ear.alive_since_connect, f"{name} lost the connection"
-            # The one that hears all there is, floods included, on a socket that holds a few hundred packets: it looks for
-            # what must not be there. (The real service subscribes to no beats and no notes.)
+            # One hears all there is, floods included, on a socket that holds a few hundred packets: it looks for what
+            # must not be there. (The real service subscribes to no beats and no notes.)
             for room in () if name == "the service" else (OURS, THEIRS):
                 beats = [int(payload.split()[0]) for payload in ear.payloads(f"{room}/beat", self._since[name])]
                 assert not beats or beats == list(range(beats[0], beats[0] + len(beats))), f"{name}: beats broken"
