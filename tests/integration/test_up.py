@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import stat
@@ -81,6 +82,28 @@ def test_stop_ends_everything(start_stack: StartStack, home: Home, number: signa
     assert all(_gone(pid) for pid in pids)
     assert not home.run_json.exists()
     assert "Stopped." in stack.shown()
+
+
+def test_stop_ends_parts_in_order(start_stack: StartStack, home: Home) -> None:
+    """Workers end first, then the service, then the broker, so that each can say good-bye to the next."""
+    stack = start_stack(home, "--tempo-workers", "2")
+    pids = stack.info.pids
+    names = {pids.broker: "broker", pids.service: "service", **dict.fromkeys(pids.tempo, "worker")}
+    waiting = select.poll()
+    ends = {os.pidfd_open(pid): name for pid, name in names.items()}
+    for handle in ends:
+        waiting.register(handle, select.POLLIN)
+    ended: list[str] = []
+    stack.process.send_signal(signal.SIGINT)
+    while len(ended) < len(ends):
+        ready = waiting.poll(30_000)
+        assert ready, f"only {ended} have ended"
+        # What ended since the last look is taken in the right order: a wrong one still shows, one part a look.
+        for handle, _ in sorted(ready, key=lambda it: ("worker", "service", "broker").index(ends[it[0]])):
+            ended.append(ends[handle])
+            waiting.unregister(handle)
+            os.close(handle)
+    assert ended == ["worker", "worker", "service", "broker"]
 
 
 def test_second_start_is_refused(stack: Any) -> None:
