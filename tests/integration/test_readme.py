@@ -62,7 +62,11 @@ def test_no_block_is_left_out() -> None:
 @pytest.mark.parametrize("words", [["make", "up"]])
 def test_make_up(words: list[str], home: Home) -> None:
     """`make up` is ready within two minutes where everything is installed, and Ctrl-C ends it with nothing left."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("BANDROOM_", "MAKE"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BANDROOM_", "MAKE", "MFLAGS", "ARGS"))
+    }
     # Any free ports, by the environment: the words stay the README's.
     settings = {HOME_VARIABLE: str(home.root), "BANDROOM_MQTT_PORT": "0", "BANDROOM_HTTP_PORT": "0"}
     process = subprocess.Popen(
