@@ -171,11 +171,11 @@ class Roster:
         return [line.sub for line in self.present(tenant, room)]
 
     def occupied(self) -> set[tuple[TenantId, RoomId]]:
-        """The rooms in which somebody is ready."""
+        """The rooms in which somebody is ready. A screen is nobody: one that is left on must not keep a room open."""
         return {
             (tenant, entry.shown[0])
             for (tenant, _), entry in self._entries.items()
-            if entry.shown is not None and entry.gone_us is None
+            if entry.shown is not None and entry.gone_us is None and entry.shown[1].kind != "viewer"
         }
 
     def _is_shown(self, tenant: TenantId, room: RoomId, sub: Subject) -> bool:

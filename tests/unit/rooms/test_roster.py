@@ -118,6 +118,15 @@ def test_whoever_is_in_no_room_is_on_no_roster() -> None:
     assert roster.occupied() == set()
 
 
+def test_a_screen_alone_does_not_keep_a_room_in_use() -> None:
+    """A projector that is left on overnight is on the roster, and the room counts as empty all the same."""
+    roster = Roster(lambda _, sub: Place(MUSIC, sub, "viewer" if sub.startswith("v-") else "student"))
+    list(roster.hear(LINCOLN, Subject("v-music-1234"), Presence("ready", 0), 0))
+    assert (roster.occupied(), len(roster.present(LINCOLN, MUSIC))) == (set(), 1)
+    list(roster.hear(LINCOLN, ANN, Presence("ready", 0), 0))
+    assert roster.occupied() == {(LINCOLN, MUSIC)}
+
+
 @given(st.lists(st.tuples(st.sampled_from(["ready", "lost", "disconnected", "cleared", "tick"]), st.integers(0, 2))))
 def test_the_line_tells_the_last_thing_said_of_the_newest_connection(steps: list[tuple[str, int]]) -> None:
     """Whatever comes in whatever order: what is retained equals what a reader of the rules would expect."""

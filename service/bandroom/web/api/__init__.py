@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from bandroom.web.api import devices, health, joining, keys, metrics, rooms, teachers, tenants, tokens
+from bandroom.web.api import devices, health, joining, keys, metrics, rooms, screens, teachers, tenants, tokens
 
 router = APIRouter()
-for part in (joining, tenants, teachers, rooms, devices, tokens, keys, health, metrics):
+for part in (joining, tenants, teachers, rooms, screens, devices, tokens, keys, health, metrics):
     router.include_router(part.router)
