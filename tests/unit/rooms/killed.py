@@ -1,10 +1,11 @@
-"""A control plane that works through a seeded list of commands and says which replies it gave. Made to be killed.
+"""A control plane that works through a seeded list of commands and joins, and says what it replied. Made to be killed.
 
 Says one line for each reply: its number and a digest of all that the store holds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
@@ -15,8 +16,9 @@ from typing import Any
 from bandroom.auth.keys import KeyRing
 from bandroom.auth.owner import Owner
 from bandroom.rooms.commands import Commands
-from bandroom.rooms.control import Control, Limits
+from bandroom.rooms.control import Control, Limits, Refused
 from bandroom.rooms.gate_log import GateLog
+from bandroom.rooms.join import JoinRequest, join
 from bandroom.store import Store
 from bandroom.testing import ManualClock
 from bandroom.wire.ids import RoomId, TenantId
@@ -39,7 +41,16 @@ COMMANDS: list[dict[str, Any]] = [
     {"cmd": "rename", "name": "Band"},
     {"cmd": "close"},
     {"cmd": "reopen"},
+    {"cmd": "new_code"},
+    {"cmd": "kick", "who": "s-ann"},
+    {"cmd": "reset_name", "who": "s-ann"},
+    {"cmd": "mute", "who": "s-ann"},
+    {"cmd": "assign_device", "device": "d-drum"},
+    {"cmd": "assign_device", "device": "d-drum", "away": True},
+    {"cmd": "join"},
+    {"cmd": "join"},
 ]
+TABLES = ("rooms", "mutes", "commands", "resting_codes", "revocations", "members", "devices", "assignments")
 
 
 def nth(seed: int, n: int) -> dict[str, Any]:
@@ -50,23 +61,40 @@ def nth(seed: int, n: int) -> dict[str, Any]:
 def digest(store: Store) -> str:
     """All rows that commands change, their answers included, as one short text."""
     rows: list[Any] = []
-    for table in ("rooms", "mutes", "commands", "resting_codes", "revocations"):
+    for table in TABLES:
         # The order of keys is the table's own; the kinds of values are the same everywhere.
         rows += [tuple(row) for row in store.connection.rows(f"SELECT * FROM {table}")]  # noqa: S608
     return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
 
-def work(folder: Path, seed: int, begin: int, end: int, say: Callable[[str], object]) -> None:
+def is_done(store: Store, seed: int, n: int) -> bool:
+    """Whether the command of that number left its trace: an answer on record, or a pupil of that number."""
+    rows = store.for_tenant(LINCOLN)
+    if nth(seed, n)["cmd"] == "join":
+        return any(member.name == f"pupil {n}" for member in rows.members(MUSIC))
+    return rows.answered(MUSIC, "owner", f"n{n}") is not None
+
+
+def _join(control: Control, n: int) -> None:
+    room = control.room(LINCOLN, MUSIC)
+    with contextlib.suppress(Refused):  # locked or closed just now, as commands may be refused
+        join(control, JoinRequest(LINCOLN, room.join_code, nickname=f"pupil {n}"))
+
+
+def work(folder: Path, keys: KeyRing, seed: int, begin: int, end: int, say: Callable[[str], object]) -> None:
     """Do the commands from number ``begin`` on."""
     store = Store.open(folder / "bandroom.db")
     gate = GateLog(folder / "gate-log")
     clock = ManualClock()
-    control = Control(store, gate, KeyRing((), (), ()), clock, Limits(), lambda _: None, wall_s=lambda: START_S)
+    control = Control(store, gate, keys, clock, Limits(), lambda _: None, wall_s=lambda: START_S)
     control.compact_gate()
     commands = Commands(control)
     for n in range(begin, end):
         clock.set((START_S + n) * 1_000_000)
-        command = Command.decode(json.dumps(nth(seed, n)).encode())
-        commands.handle(Owner(), LINCOLN, MUSIC, command)
+        asked = nth(seed, n)
+        if asked["cmd"] == "join":
+            _join(control, n)
+        else:
+            commands.handle(Owner(), LINCOLN, MUSIC, Command.decode(json.dumps(asked).encode()))
         say(f"{n} {digest(store)}")
     store.close()
