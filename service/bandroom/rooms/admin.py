@@ -50,6 +50,8 @@ def create_tenant(control: Control, tenant: TenantId, name: str | None, max_room
     with control.change():
         if control.store.tenant(tenant) is not None:
             raise Refused("conflict", f"there is a tenant {tenant} already")
+        if control.store.was_deleted(tenant):
+            raise Refused("conflict", f"there was a tenant {tenant}, and its id is not given again: choose another")
         return control.store.create_tenant(tenant, shown, control.now_s(), max_rooms)
 
 
@@ -63,8 +65,8 @@ def set_tenant(control: Control, tenant: TenantId, max_rooms: int | None, forget
             control.store.set_max_rooms(tenant, max_rooms)
         if forget_pupils_s is not None:
             rows.set_setting(FORGET_PUPILS, str(forget_pupils_s))
-    row = control.store.tenant(tenant)
-    assert row is not None  # noqa: S101  (tenants are never deleted)
+        row = control.store.tenant(tenant)
+    assert row is not None  # noqa: S101  (in the same transaction)
     return row
 
 
@@ -184,8 +186,10 @@ def mint_token(control: Control, tenant: TenantId, sub: Subject, room: RoomId | 
         minted = mint(control.keys, tenant, sub, room, now_s=control.wall_s(), ttl_s=ttl_s)
     except ValueError as error:
         raise Refused("bad_request", str(error)) from error
-    if room is not None:
-        with control.change() as change:
+    with control.change() as change:
+        if sub.role is Role.TEACHER and rows.teacher(sub) is None:
+            rows.note_token(sub, control.wall_s() + ttl_s)
+        if room is not None:
             member = rows.member(sub)
             if member is None or member.room != room or member.kicked_at is not None:
                 add_member(control, rows, room, sub, None, None)

@@ -21,8 +21,8 @@ from bandroom.store import RoomRow, RoomState, Store, TenantStore, Unavailable
 from bandroom.wire.commands import ErrorCode, Reply
 from bandroom.wire.gate_log import Entry
 from bandroom.wire.ids import JoinCode, Role, RoomId, Subject, TenantId
-from bandroom.wire.messages import Assignment, RoomInfo, Tempo
-from bandroom.wire.topics import Room, assignment
+from bandroom.wire.messages import Assignment, Presence, RoomInfo, Tempo
+from bandroom.wire.topics import Room, assignment, presence
 
 US_PER_SECOND = 1_000_000
 
@@ -156,6 +156,14 @@ class Control:
     def compact_gate(self) -> None:
         """Write the gate log anew from the store. Raises ``GateLogFailed``."""
         self.gate.compact(entries_of(self.store, self.wall_s()))
+
+    def hear(self, tenant: TenantId, sub: Subject, said: Presence | None) -> None:
+        """Take in what a client says of its connection, or that its presence was cleared (None)."""
+        if self.store.tenant(tenant) is None:
+            # Of a tenant that was deleted: a Will that came last.
+            self._emit([*self.roster.forget(tenant, sub), *([] if said is None else [Clear(presence(tenant, sub))])])
+        else:
+            self._emit(self.roster.hear(tenant, sub, said, self.now_us()))
 
     # -- finding
 

@@ -27,9 +27,10 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class TellGate:
-    """Append to the gate log, after what stands before it was published."""
+    """Append to the gate log, after what stands before it was published; ``anew``: then compact it."""
 
     entries: tuple[Entry, ...]
+    anew: bool = False
 
 
 Effect = Publish | Clear | TellGate

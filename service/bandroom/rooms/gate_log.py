@@ -18,6 +18,8 @@ from bandroom.wire.gate_log import (
     Assign,
     Entry,
     Floor,
+    Limit,
+    LimitKey,
     Mute,
     MuteAll,
     Open,
@@ -27,6 +29,7 @@ from bandroom.wire.gate_log import (
     format_line,
 )
 from bandroom.wire.ids import Subject
+from bandroom.wire.limits import Allowance
 
 COMPACT_BEYOND_BYTES = 1_000_000
 
@@ -151,6 +154,13 @@ def entries_of(store: Store, now_s: int) -> Iterator[Entry]:
                 yield Floor(device.tenant, device.sub, device.floor)
             if device.room is not None:
                 yield Assign(device.tenant, device.sub, device.room)
+        for key in LimitKey:
+            own = store.for_tenant(tenant.tenant).setting(f"limit.{key}")
+            if own is not None:
+                allowance = Allowance.parse(own)
+                yield Limit(tenant.tenant, key, allowance.rate, allowance.burst)
+    for device in store.void_devices():
+        yield Floor(device.tenant, device.sub, device.floor)
     for revoked in store.all_revocations(now_s):
         if revoked.what == "sub":
             yield Revoke(revoked.tenant, Subject(revoked.value), revoked.iat_max, revoked.until)

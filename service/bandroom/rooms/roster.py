@@ -170,6 +170,10 @@ class Roster:
         """The subjects that are shown in a room."""
         return [line.sub for line in self.present(tenant, room)]
 
+    def of_tenant(self, tenant: TenantId) -> list[Subject]:
+        """All subjects of a tenant whose connections are known, those in no room included."""
+        return [sub for whose, sub in self._entries if whose == tenant]
+
     def occupied(self) -> set[tuple[TenantId, RoomId]]:
         """The rooms in which somebody is ready. A screen is nobody: one that is left on must not keep a room open."""
         return {

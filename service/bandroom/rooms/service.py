@@ -208,10 +208,7 @@ class RoomsService:
         match topic.leaf:
             case Leaf.PRESENCE if topic.subject is not None:
                 said = message if isinstance(message, Presence) else None
-                sub, tenant = topic.subject, topic.tenant
-                await self.call(
-                    lambda: self.control.emit(self.control.roster.hear(tenant, sub, said, self.control.now_us()))
-                )
+                await self.call(self.control.hear, topic.tenant, topic.subject, said)
             case Leaf.CONTROL if isinstance(message, Command) and not incoming.retained:
                 if topic.subject is not None and topic.room is not None:
                     await self._obey(Teacher(topic.tenant, topic.subject), topic.tenant, topic.room, message)
@@ -256,6 +253,8 @@ class RoomsService:
     async def _tell_gate(self, told: TellGate) -> None:
         try:
             await self.call(self.control.gate.append, told.entries)
+            if told.anew:
+                await self.call(self.control.compact_gate)
         except GateLogFailed as error:
             log.error("the gate log cannot be written", error=str(error))
 
@@ -276,8 +275,11 @@ class RoomsService:
 
 
 def hang_up(home: Home) -> None:
-    """Have the broker read its keys again; it does so by itself at its next start."""
+    """Have the broker read its keys again, through the supervisor: it knows when the broker can hear that.
+
+    One that starts just now reads them anyway, and one that runs elsewhere looks for new ones by itself.
+    """
     try:
-        os.kill(RunInfo.read(home).pids.broker, signal.SIGHUP)
+        os.kill(RunInfo.read(home).pids.supervisor, signal.SIGHUP)
     except (NotRunning, OSError) as error:
         log.warning("the broker was not told to read its keys", error=str(error))

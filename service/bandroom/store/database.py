@@ -18,9 +18,9 @@ from typing import Self
 from bandroom.store.connection import Connection
 from bandroom.store.errors import Conflict, InUse, Unavailable, translate
 from bandroom.store.migrate import check_known, migrate, migrations
-from bandroom.store.rows import Revocation, RoomRow, RoomState, TempoRow, TenantRow
+from bandroom.store.rows import Revocation, RoomRow, RoomState, TempoRow, TenantRow, VoidDevice
 from bandroom.store.tenant import TenantStore, revocation_of, room_of
-from bandroom.wire.ids import RoomId, TenantId
+from bandroom.wire.ids import RoomId, Subject, TenantId
 
 
 def _tenant_of(row: sqlite3.Row) -> TenantRow:
@@ -100,12 +100,36 @@ class Store:
         """A new tenant; raises ``Conflict`` if there is one of that id. Inside a ``transaction``."""
         if self.tenant(tenant) is not None:
             raise Conflict(f"there is a tenant {tenant} already")
+        if self.was_deleted(tenant):
+            raise Conflict(f"there was a tenant {tenant}: its id is not given again")
         self._c.write("INSERT INTO tenants VALUES (?, ?, ?, ?)", (tenant, name, now_s, max_rooms))
         return TenantRow(tenant, name, now_s, max_rooms)
 
     def set_max_rooms(self, tenant: TenantId, max_rooms: int | None) -> None:
         """Set how many rooms a tenant may have open; None: the service's default. Inside a ``transaction``."""
         self._c.write("UPDATE tenants SET max_rooms = ? WHERE tenant = ?", (max_rooms, tenant))
+
+    def was_deleted(self, tenant: TenantId) -> bool:
+        """Whether there was a tenant of that id: it is given to no other, for old credentials would open it."""
+        return self._c.one("SELECT 1 FROM deleted_tenants WHERE tenant = ?", (tenant,)) is not None
+
+    def delete_tenant(self, tenant: TenantId, now_s: int) -> None:
+        """Delete a tenant and all that it has; its id, and its devices' as void, stay. Inside a ``transaction``.
+
+        So do revocations, until the tokens that they refuse have expired.
+        """
+        self._c.write("INSERT INTO deleted_tenants VALUES (?, ?)", (tenant, now_s))
+        self._c.write(
+            "INSERT INTO void_devices SELECT tenant, sub, generation + 1 FROM devices WHERE tenant = ?", (tenant,)
+        )
+        # What refers to what goes in this order; members, mutes, assignments and replies go with their rooms.
+        for table in ("rooms", "resting_codes", "devices", "teachers", "token_holders", "settings", "tenants"):
+            self._c.write(f"DELETE FROM {table} WHERE tenant = ?", (tenant,))  # noqa: S608  (our own names)
+
+    def void_devices(self) -> list[VoidDevice]:
+        """The devices of deleted tenants: their passwords would be good for ever."""
+        rows = self._c.rows("SELECT tenant, sub, floor FROM void_devices ORDER BY tenant, sub")
+        return [VoidDevice(TenantId(row[0]), Subject(row[1]), row[2]) for row in rows]
 
     def for_tenant(self, tenant: TenantId) -> TenantStore:
         """The rows of one tenant, and no other's."""
@@ -151,6 +175,7 @@ class Store:
             self._c.write("DELETE FROM rooms WHERE rests_until <= ?", (now_s,))
             + self._c.write("DELETE FROM resting_codes WHERE rests_until <= ?", (now_s,))
             + self._c.write("DELETE FROM revocations WHERE until <= ?", (wall_s,))
+            + self._c.write("DELETE FROM token_holders WHERE until <= ?", (wall_s,))
             + self._c.write("DELETE FROM commands WHERE at < ?", (commands_before_s,))
         )
 

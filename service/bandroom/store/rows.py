@@ -113,3 +113,11 @@ class TempoRow(NamedTuple):
     room: RoomId
     tempo: str
     rev: int
+
+
+class VoidDevice(NamedTuple):
+    """A device of a deleted tenant: credentials of generations below ``floor`` are refused."""
+
+    tenant: TenantId
+    sub: Subject
+    floor: int

@@ -273,7 +273,20 @@ class TenantStore:
             (self.tenant, teacher.sub, teacher.name, teacher.key_hash, teacher.added_at, teacher.revoked_at),
         )
 
-    # -- revocations, replies, settings
+    # -- tokens by the owner's hand, revocations, replies, settings
+
+    def note_token(self, sub: Subject, until_s: int) -> None:
+        """Remember that a subject may hold a token until ``until_s``; the latest such time counts."""
+        self._c.write(
+            "INSERT INTO token_holders VALUES (?, ?, ?)"
+            " ON CONFLICT (tenant, sub) DO UPDATE SET until = max(until, excluded.until)",
+            (self.tenant, sub, until_s),
+        )
+
+    def token_holders(self) -> list[Subject]:
+        """Who was given a token by the owner's hand that may still be good."""
+        rows = self._c.rows("SELECT sub FROM token_holders WHERE tenant = ? ORDER BY sub", (self.tenant,))
+        return [Subject(row[0]) for row in rows]
 
     def revoke(self, what: str, value: str, iat_max: int, until_s: int) -> Revocation:
         """Refuse tokens until they expire: see ``Revocation``. A later one of the same value replaces it."""

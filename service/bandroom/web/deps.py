@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bandroom.auth.owner import Owner, is_owner
 from bandroom.auth.tokens import BadToken, Claims, verify
-from bandroom.rooms.control import Actor, may_direct, teacher_of
+from bandroom.rooms.control import Actor, Refused, may_direct, teacher_of
 from bandroom.rooms.join import check_live
 from bandroom.rooms.service import RoomsService
 from bandroom.rooms.throttle import Throttle
@@ -86,8 +86,14 @@ async def who(the_site: TheSite, credentials: _Credentials) -> Owner | Claims:
         claims = verify(service.control.keys, credentials.credentials, now_s=int(time.time()))
     except BadToken as error:
         raise ApiError(401, "unauthorized", str(error), challenge) from error
-    await service.call(check_live, service.control, claims)
+    await service.call(_check, service, claims)
     return claims
+
+
+def _check(service: RoomsService, claims: Claims) -> None:
+    check_live(service.control, claims)
+    if service.control.store.tenant(claims.tenant) is None:
+        raise Refused("forbidden", f"there is no tenant {claims.tenant} (any more)")
 
 
 Asking = Annotated[Owner | Claims, Depends(who)]

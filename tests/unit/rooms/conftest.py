@@ -80,6 +80,8 @@ class Plane:
         for effect in taken:
             if isinstance(effect, TellGate):
                 self.gate.append(effect.entries)
+                if effect.anew:
+                    self.control.compact_gate()
         return taken
 
     @property

@@ -1,4 +1,4 @@
-"""Tenants: create and list."""
+"""Tenants: create, list, limits and retention, delete."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from bandroom.rooms import admin
+from bandroom.rooms import admin, schools
 from bandroom.store import TenantRow
 from bandroom.web.body import StrictRoute
-from bandroom.web.deps import Body, TheOwner, TheSite
-from bandroom.web.errors import responses
+from bandroom.web.deps import Body, Director, TheOwner, TheSite
+from bandroom.web.errors import ApiError, responses
+from bandroom.wire.gate_log import LimitKey
 from bandroom.wire.ids import OWN_TENANTS, TenantId
+from bandroom.wire.limits import MAX_RATE, Allowance
 
 router = APIRouter(prefix="/api", tags=["tenants"], route_class=StrictRoute)
 
@@ -55,6 +57,13 @@ async def create_tenant(_: TheOwner, body: TenantBody, site: TheSite) -> TenantA
     )
 
 
+class AllowanceBody(Body):
+    """So many a second, and so many at once."""
+
+    rate: Annotated[int, Field(ge=1, le=MAX_RATE)]
+    burst: Annotated[int, Field(ge=1, le=MAX_RATE)]
+
+
 class SettingsBody(Body):
     """What of a tenant to change; what is left out stays."""
 
@@ -62,11 +71,91 @@ class SettingsBody(Body):
     forget_pupils_s: Annotated[int, Field(ge=0, le=86_400)] | None = Field(
         None, description="seconds from a room's closing until its pupils are forgotten"
     )
+    limits: dict[str, AllowanceBody] = Field(
+        {}, description="by kind, as client_msgs: what the broker lets through, in force at once"
+    )
+    reset: bool = Field(False, description="take back all that was set before; then what else stands here holds")
+
+
+class LimitAnswer(BaseModel):
+    """So many a second, and so many at once; ``own``: the tenant was given it, it is not the broker's default."""
+
+    rate: int
+    burst: int
+    own: bool
+
+
+class AllowedAnswer(TenantAnswer):
+    """A tenant with all that it may do, defaults included: ``rooms`` open at once, retention in seconds, limits."""
+
+    rooms: int
+    forget_pupils_s: int
+    limits: dict[str, LimitAnswer]
+
+    @classmethod
+    def of_allowed(cls, found: schools.Allowed) -> AllowedAnswer:
+        """From what the service says."""
+        limits = {
+            str(key): LimitAnswer(rate=value.rate, burst=value.burst, own=key in found.own)
+            for key, value in found.limits.items()
+        }
+        return cls(
+            **TenantAnswer.of(found.tenant).model_dump(),
+            rooms=found.max_rooms,
+            forget_pupils_s=found.forget_pupils_s,
+            limits=limits,
+        )
+
+
+@router.get("/tenants/{tenant}", responses=responses(401, 403, 404))
+async def show_tenant(tenant: TenantId, _: Director, site: TheSite) -> AllowedAnswer:
+    """A tenant and what it may do."""
+    return AllowedAnswer.of_allowed(await site.service.call(schools.allowed, site.service.control, tenant))
 
 
 @router.post("/tenants/{tenant}/settings", responses=responses(401, 403, 404))
-async def set_tenant(tenant: TenantId, _: TheOwner, body: SettingsBody, site: TheSite) -> TenantAnswer:
-    """Change a tenant's limits and retention."""
-    control = site.service.control
-    row = await site.service.call(admin.set_tenant, control, tenant, body.max_rooms, body.forget_pupils_s)
-    return TenantAnswer.of(row)
+async def set_tenant(tenant: TenantId, _: TheOwner, body: SettingsBody, site: TheSite) -> AllowedAnswer:
+    """Change a tenant's limits and retention; limits are in force at the broker when this returns."""
+    control, service = site.service.control, site.service
+    limits = {_key(name): Allowance(given.rate, given.burst) for name, given in body.limits.items()}
+    if limits or body.reset:
+        await service.call(lambda: schools.set_limits(control, tenant, limits, reset=body.reset))
+    await service.call(admin.set_tenant, control, tenant, body.max_rooms, body.forget_pupils_s)
+    await service.in_force()
+    return AllowedAnswer.of_allowed(await service.call(schools.allowed, control, tenant))
+
+
+def _key(name: str) -> LimitKey:
+    try:
+        return LimitKey(name)
+    except ValueError:
+        known = ", ".join(LimitKey)
+        raise ApiError(422, "bad_request", f"limits: {name[:40]!r} is no kind of limit: give {known}") from None
+
+
+class DeleteBody(Body):
+    """The tenant's id once more: what is deleted cannot be brought back but from a backup."""
+
+    confirm: str
+
+
+class DeletedAnswer(BaseModel):
+    """What went with the tenant."""
+
+    tenant: str
+    rooms: int
+    members: int
+    devices: int
+    teachers: int
+
+
+@router.post("/tenants/{tenant}/delete", responses=responses(401, 403, 404, 409))
+async def delete_tenant(tenant: TenantId, _: TheOwner, body: DeleteBody, site: TheSite) -> DeletedAnswer:
+    """Delete a tenant with its rooms, pupils, devices and teachers; their connections end."""
+    if body.confirm != tenant:
+        raise ApiError(422, "bad_request", f"confirm must be {tenant}, the tenant that is to be deleted")
+    gone = await site.service.call(schools.delete_tenant, site.service.control, tenant)
+    await site.service.in_force()
+    return DeletedAnswer(
+        tenant=gone.tenant, rooms=gone.rooms, members=gone.members, devices=gone.devices, teachers=gone.teachers
+    )
