@@ -34,10 +34,10 @@ bench: setup-test ## measure: beats, broker (make bench ARGS=time)
 	@$(BIN)/python -m bench $(ARGS)
 
 fuzz: setup-test ## the gate under a fuzzer, bounded in time
-	@$(BIN)/pytest -q -m fuzz --override-ini addopts="--import-mode=importlib --strict-markers" $(ARGS)
+	@$(BIN)/pytest -q -rs -m fuzz --override-ini addopts="--import-mode=importlib --strict-markers" $(ARGS)
 
 soak: setup-test ## long randomised runs, bounded in time
-	@$(BIN)/pytest -q -m soak --override-ini addopts="--import-mode=importlib --strict-markers" $(ARGS)
+	@$(BIN)/pytest -q -rs -m soak --override-ini addopts="--import-mode=importlib --strict-markers" $(ARGS)
 
 clean: ## remove what was built (not the data folder)
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache broker/gate/build

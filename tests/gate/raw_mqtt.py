@@ -98,14 +98,16 @@ class Client:
     last_id: int = 0
 
     @classmethod
-    def open(cls, address: tuple[str, int] | str, connect: bytes, version: int = 4) -> Client:
+    def open(
+        cls, address: tuple[str, int] | str, connect: bytes, version: int = 4, patience: float = 5.0
+    ) -> Client:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.settimeout(5)
+        sock.settimeout(patience)
         sock.connect(address)
         if family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client = cls(sock, version)
+        client = cls(sock, version, patience)
         try:
             client.send(connect)
             answer = client.read()
@@ -189,10 +191,10 @@ class Client:
         answer = self.until(SUBACK).body
         return list(answer[3:] if self.version == 5 else answer[2:])
 
-    def publish(
+    def post(
         self, topic: str, payload: bytes = b"x", qos: int = 0, retain: bool = False, properties: bytes = b""
-    ) -> int | None:
-        """Sends; at QoS 1 waits for the PUBACK and returns its reason (0 before MQTT 5)."""
+    ) -> None:
+        """Sends, and waits for nothing."""
         body = text(topic)
         packet_id = self._next_id()
         if qos:
@@ -200,6 +202,12 @@ class Client:
         if self.version == 5:
             body += bytes([len(properties)]) + properties
         self.send(packet(PUBLISH, body + payload, qos << 1 | retain))
+
+    def publish(
+        self, topic: str, payload: bytes = b"x", qos: int = 0, retain: bool = False, properties: bytes = b""
+    ) -> int | None:
+        """Sends; at QoS 1 waits for the PUBACK and returns its reason (0 before MQTT 5)."""
+        self.post(topic, payload, qos, retain, properties)
         if qos == 0:
             return None
         answer = self.until(PUBACK if qos == 1 else PUBREC).body
