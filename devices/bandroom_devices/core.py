@@ -81,13 +81,14 @@ class Core:
         self.group = group
         if self._desk is not None:
             self._sit(await self._desk.join())
+        keeping = group.create_task(self.keeper.run())  # it waits for the line, and then for nothing else
         await self._open(group)
-        tasks = [self.keeper.run(), self._end_hanging(), self._drop_ghosts()]
+        tasks = [self._meet_the_others(), self._end_hanging(), self._drop_ghosts()]
         if self._desk is not None:
             tasks.append(self._keep_seat(self._desk))
         if self.who.subject.role is Role.DEVICE:
             tasks.append(self._follow_assignment())
-        return [group.create_task(task) for task in tasks]
+        return [keeping, *(group.create_task(task) for task in tasks)]
 
     def abandon(self) -> None:
         """End the line at once, if ``close`` has not ended it."""
@@ -167,7 +168,7 @@ class Core:
             return []
         who = self.who
         room = Room(who.tenant, self.room)
-        leaves = (Leaf.TEMPO, Leaf.ROOM, Leaf.MEMBER, *self._hears)
+        leaves = (Leaf.TEMPO, Leaf.ROOM, *self._hears)
         return [
             Filter.of(room.clock_reply(who.subject)),
             Filter.of(room.feedback(who.subject)),
@@ -217,6 +218,18 @@ class Core:
             self._hanging_due.set()
 
     # -- what goes on all the time
+
+    async def _meet_the_others(self) -> None:
+        """Hear of the others once the clock is set, and not before.
+
+        Where a class of thirty joins at once, each is told of each more than once: two thousand messages, which would
+        stand before the replies to the pings in every queue there is.
+        """
+        await self.keeper.settled.wait()
+        try:
+            await self.hear(Leaf.MEMBER)
+        except Refused as error:
+            log.info("no word of the others: %s", error)  # the room was closed, or left, this very moment
 
     async def _up(self) -> None:
         self._refused_since_us = None

@@ -232,13 +232,14 @@ class Line:
         async for state in connection.states():
             match state:
                 case Connected():
+                    # First of all: what waits for the line asks for the time, while presence is on its way.
+                    await self._on_up()
                     try:
                         await connection.publish(topic, Presence("ready", leg.digit, self._error_us))
                     except (NotConnected, TimeoutError):
                         continue  # lost again meanwhile: the next state tells
                     if not ready.done():
                         ready.set_result(None)
-                    await self._on_up()
                 case Disconnected(refused=True):
                     self._on_refused()
                 case Disconnected():

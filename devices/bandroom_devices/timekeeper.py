@@ -40,6 +40,8 @@ class Timekeeper:
         self._exchange = ClockExchange()
         self._burst_due = Flag()
         self._settled = False  # a whole burst has been heard
+        self.settled = Flag()
+        """Set when the first burst is over."""
 
     def ask_now(self) -> None:
         """Begin anew with a burst at once: the line is up again, or the room is another."""
@@ -54,10 +56,11 @@ class Timekeeper:
                 self._steer()
 
     async def run(self) -> None:
-        """Ask at once, whenever told to, and ever more rarely in between, until cancelled."""
+        """Ask when told to (``ask_now``), and ever more rarely from then on, until cancelled."""
         plan = PingPlan()
+        await self._burst_due.wait()
         while True:
-            if self._burst_due.is_set() or plan.next_us is None:
+            if self._burst_due.is_set():
                 self._burst_due.clear()
                 plan.start(self._clock.now_us())
             await sleep_until(self._clock, min(plan.next_us or 0, self._clock.now_us() + STEP_US))
@@ -67,6 +70,7 @@ class Timekeeper:
             elif (plan.next_us or 0) - now_us > STEP_US:
                 # The burst is over and its replies are in.
                 self.settle()
+                self.settled.set()
                 await self._tell_error()
                 await sleep_until(self._clock, plan.next_us or 0, unless=self._burst_due)
 
