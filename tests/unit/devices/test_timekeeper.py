@@ -10,7 +10,7 @@ from bandroom_devices.timekeeper import Timekeeper
 
 
 async def test_the_first_burst_waits_for_the_line_and_then_for_nothing() -> None:
-    """No ping is spent while there is no line; once it stands the first leaves at once, and `settled` ends the burst."""
+    """No ping is spent without a line; once it stands the first leaves at once, and `settled` ends the burst."""
     clock, sent = ManualLocalClock(), list[int]()
 
     async def send(ping: ClockPing) -> None:
