@@ -4,7 +4,10 @@
 
 _SPLIT_US = 500000  # one bound a side for each burst: the tightest
 _SIDE = 64
-_MIDDLES = 128
+_MIDDLES = 128  # exchanges kept one by one; older ones are gathered into blocks
+_BLOCK = 8
+_BLOCKS = 64
+_CRYSTALS_PPM = 40.0  # how far two crystals are apart, as a standard deviation
 _FINEST_US = 30.0
 _SHARPNESS = 0.15
 _UNLIKE = 0.4
@@ -40,6 +43,7 @@ class ClockFilter:
         self._upper = []
         self._lower = []
         self._middles = []
+        self._blocks = []
         self._base = None
         self._now = 0
         self._last = None
@@ -77,8 +81,12 @@ class ClockFilter:
         self._lower = _kept(self._lower, t4, lower, oldest, 1)
         # Twice the middle, so that it stays whole.
         self._middles.append((t1 + t4, upper + lower, trip))
-        while self._middles[0][0] < 2 * oldest or len(self._middles) > _MIDDLES:
+        while self._middles[0][0] < 2 * oldest:
             self._middles.pop(0)
+        while self._blocks and self._blocks[0][0] < 2 * oldest:
+            self._blocks.pop(0)
+        if len(self._middles) > _MIDDLES:
+            self._gather()
         self._fresh = True
         return True
 
@@ -158,19 +166,39 @@ class ClockFilter:
         values.sort()
         return values[len(values) // 2] - values[0]
 
-    def _mean_line(self):
+    # Make one of the oldest exchanges: twice when, twice its middle, and its weight.
+    def _gather(self):
+        quickest, grain = self._weighing()
+        origin, first = self._middles[0][:2]
+        weight = when = middle = 0.0
+        for x, y, trip in self._middles[:_BLOCK]:
+            w = _weight(trip, quickest, grain)
+            weight += w
+            when += w * (x - origin)
+            middle += w * (y - first)
+        self._middles = self._middles[_BLOCK:]
+        self._blocks.append((origin + round(when / weight), first + middle / weight, weight))
+        if len(self._blocks) > _BLOCKS:
+            self._blocks.pop(0)
+
+    def _weighing(self):
         trips = [m[2] for m in self._middles]
         trips.sort()
-        quickest = trips[0]
-        grain = max(_FINEST_US, _SHARPNESS * (trips[len(trips) // 2] - quickest))
+        return trips[0], max(_FINEST_US, _SHARPNESS * (trips[len(trips) // 2] - trips[0]))
+
+    def _mean_line(self):
+        quickest, grain = self._weighing()
+        blocks = len(self._blocks)
         origin = self._middles[0][1]
-        prior = (self._least + self._most) * 5e5
         deviation = max((self._most - self._least) * 2.5e5, 1e-3)
         firm = 1.0 / (deviation * deviation)
+        prior = (self._least + self._most) * 5e5 * firm
+        firm += 1.0 / (_CRYSTALS_PPM * _CRYSTALS_PPM)
         sw = sx = sy = sxx = sxy = 0.0
-        for when, middle, trip in self._middles:
-            excess = (trip - quickest) / 2
-            w = 1.0 / (excess * excess + grain * grain)
+        for i in range(blocks + len(self._middles)):
+            when, middle, w = self._blocks[i] if i < blocks else self._middles[i - blocks]
+            if i >= blocks:
+                w = _weight(w, quickest, grain)
             x = (when - 2 * self._now) / 2e6
             y = (middle - origin) / 2
             sw += w
@@ -178,8 +206,14 @@ class ClockFilter:
             sy += w * y
             sxx += w * x * x
             sxy += w * x * y
-        slope = (sw * (sxy + firm * prior) - sx * sy) / (sw * (sxx + firm) - sx * sx)
+        slope = (sw * (sxy + prior) - sx * sy) / (sw * (sxx + firm) - sx * sx)
         return origin / 2 + (sy - slope * sx) / sw, slope * 1e-6
+
+
+# What an exchange counts for: the less it was delayed, the more.
+def _weight(trip, quickest, grain):
+    excess = (trip - quickest) / 2
+    return 1.0 / (excess * excess + grain * grain)
 
 
 # `side` with a bound more: a burst's tightest only, none from before `oldest`, at most 64.

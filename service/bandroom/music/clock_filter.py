@@ -19,7 +19,10 @@ WINDOW_US: Final = 120_000_000
 
 _SPLIT_US = 500_000  # one bound a side for each burst: the tightest
 _SIDE = 64
-_MIDDLES = 128
+_MIDDLES = 128  # exchanges kept one by one; older ones are gathered into blocks, which cost a board an eighth
+_BLOCK = 8
+_BLOCKS = 64
+_CRYSTALS_PPM = 40.0  # how far two crystals at up to ±50 ppm are apart, as a standard deviation
 _FINEST_US = 30.0
 _SHARPNESS = 0.15
 _UNLIKE, _ALIKE = 0.4, 0.7
@@ -58,7 +61,8 @@ class ClockFilter:
         # stay small enough for a float with 24 bits.
         self._upper: list[tuple[float, float, float]] = []
         self._lower: list[tuple[float, float, float]] = []
-        self._middles: list[tuple[float, float, float]] = []
+        self._middles: list[tuple[float, float, float]] = []  # (when, middle, round trip)
+        self._blocks: list[tuple[float, float, float]] = []  # (when, middle, weight)
         self._base: int | None = None
         self._now: float = 0
         self._last: tuple[float, float, float, float] | None = None
@@ -91,7 +95,10 @@ class ClockFilter:
         self._upper = _kept(self._upper, t1, upper, oldest, -1)
         self._lower = _kept(self._lower, t4, lower, oldest, 1)
         self._middles.append(((t1 + t4) / 2, (upper + lower) / 2, round_trip))
-        self._middles = [m for m in self._middles if m[0] >= oldest][-_MIDDLES:]
+        self._middles = [m for m in self._middles if m[0] >= oldest]
+        self._blocks = [b for b in self._blocks if b[0] >= oldest]
+        if len(self._middles) > _MIDDLES:
+            self._gather()
         self._fresh = True
         return True
 
@@ -175,27 +182,39 @@ class ClockFilter:
         values = sorted(sign * (bound(m) - self._skew * (m[0] - self._now)) for m in self._middles)
         return values[len(values) // 2] - values[0]
 
-    def _mean_line(self) -> tuple[float, float]:
-        """Least squares through the exchanges' middles, those that were delayed least counting most."""
+    def _gather(self) -> None:
+        """Make one of the oldest exchanges."""
+        weighed = self._weighed()[:_BLOCK]
+        del self._middles[:_BLOCK]
+        weight = sum(w for _, _, w in weighed)
+        when, middle = (sum(entry[i] * entry[2] for entry in weighed) / weight for i in (0, 1))
+        self._blocks = [*self._blocks, (when, middle, weight)][-_BLOCKS:]
+
+    def _weighed(self) -> list[tuple[float, float, float]]:
+        """(when, middle, weight) of each exchange: those that were delayed least count most."""
         trips = sorted(m[2] for m in self._middles)
         quickest = trips[0]
         grain = max(_FINEST_US, _SHARPNESS * (trips[len(trips) // 2] - quickest))
+        return [(x, y, 1.0 / (((trip - quickest) / 2) ** 2 + grain * grain)) for x, y, trip in self._middles]
+
+    def _mean_line(self) -> tuple[float, float]:
+        """Least squares through the exchanges' middles."""
         origin = self._middles[0][1]
-        # The skew that the envelope allows is what is known beforehand, with a quarter of its range as deviation.
-        prior = (self._least + self._most) * 5e5
+        # What is known of the skew beforehand: the range that the envelope allows, with a quarter of it as deviation,
+        # and how crystals are.
         deviation = max((self._most - self._least) * 2.5e5, 1e-3)
         firm = 1.0 / (deviation * deviation)
+        prior = (self._least + self._most) * 5e5 * firm
+        firm += 1.0 / (_CRYSTALS_PPM * _CRYSTALS_PPM)
         sw = sx = sy = sxx = sxy = 0.0
-        for when, middle, trip in self._middles:
-            excess = (trip - quickest) / 2
-            w = 1.0 / (excess * excess + grain * grain)
+        for when, middle, w in self._blocks + self._weighed():
             x, y = (when - self._now) / 1e6, middle - origin
             sw += w
             sx += w * x
             sy += w * y
             sxx += w * x * x
             sxy += w * x * y
-        slope = (sw * (sxy + firm * prior) - sx * sy) / (sw * (sxx + firm) - sx * sx)
+        slope = (sw * (sxy + prior) - sx * sy) / (sw * (sxx + firm) - sx * sx)
         return origin + (sy - slope * sx) / sw, slope * 1e-6
 
 

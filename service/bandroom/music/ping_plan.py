@@ -5,19 +5,21 @@ from typing import Final
 BURST: Final = 8
 STEP_US: Final = 30_000
 """Between two pings of a burst: the first one wakes a sleeping radio, the others go through."""
-_PACE = ((10_000_000, 1_000_000), (60_000_000, 2_000_000))
-_STEADY_US = 10_000_000
-_JITTERY_US = 2_000_000
+_FOREVER = float("inf")
+# (until so long after the start, so long from burst to burst)
+_PACE = ((10_000_000, 1_000_000), (60_000_000, 2_000_000), (_FOREVER, 10_000_000))
+_JITTERY_PACE = ((5_000_000, 500_000), (60_000_000, 1_000_000), (_FOREVER, 2_000_000))
 JITTERY_BOUND_US: Final = 2_000
-"""Where the error bound stays above this, rare pings would not do."""
+"""Where the error bound is above this, as it stays on a link with jitter, few pings would not do."""
 
 
 class PingPlan:
     """Says when the next ping is due. Local time, µs, is an argument; so is the filter's error bound.
 
     A burst of 8, 30 ms apart, on `start` (joining, reconnecting, waking up); then bursts every second for 10 s,
-    every 2 s for the first minute, then every 10 s on a good link and every 2 s on one whose bound stays above
-    2 ms. That is 4 pings a second at most on average, 0.8 on a good link.
+    every 2 s for the first minute, then every 10 s: 0.8 pings a second. While the bound is above 2 ms: every half
+    second for 5 s, every second for the first minute, then every 2 s: 4 pings a second. An error that is to halve
+    needs four times the pings, and it is in the first minute that the skew is unknown.
     """
 
     def __init__(self) -> None:
@@ -53,7 +55,7 @@ class PingPlan:
             self._next_us = now_us + STEP_US
             return True
         age = now_us - self._started_us
-        every = next((every for until, every in _PACE if age < until), 0)
-        every = every or (_JITTERY_US if bound_us > JITTERY_BOUND_US else _STEADY_US)
+        pace = _JITTERY_PACE if bound_us > JITTERY_BOUND_US else _PACE
+        every = next(every for until, every in pace if age < until)
         self._next_us = max(self._burst_us + every, now_us + STEP_US)
         return True

@@ -11,8 +11,31 @@ MAX_SLEW: Final = 0.005
 """Local time is stretched by at most this part: 5 ms a second."""
 RESYNC_US: Final = 30_000
 """Past this gap slewing would take over 6 s."""
+SETTLED_US: Final = 5_000
+"""A clock whose error bound has been this small is slewed from then on,"""
+SETTLING_US: Final = 10_000_000
+"""and so is any that has been known for so long."""
 
 Steered = Literal["steady", "slewing", "jumped", "resync"]
+
+
+class Settling:
+    """Whether a clock is good enough to be slewed.
+
+    Just after joining over a bad network the first exchanges may be tens of ms off. Nobody has settled into the beat
+    yet: better to set such a clock anew with each burst than to be dragged for seconds to where it should be.
+    """
+
+    def __init__(self) -> None:
+        self._known_us: float | None = None
+        self._done = False
+
+    def done(self, local_us: float, bound_us: float) -> bool:
+        """Ask at each steering, with the bound of now; once True it stays so."""
+        if self._known_us is None:
+            self._known_us = local_us
+        self._done = self._done or bound_us <= SETTLED_US or local_us - self._known_us >= SETTLING_US
+        return self._done
 
 
 class SlewedClock:

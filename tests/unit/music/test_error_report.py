@@ -3,7 +3,7 @@
 from math import inf
 
 import pytest
-from bandroom.music.error_report import EVERY_US, WIDEST_US, ErrorReport
+from bandroom.music.error_report import AGAIN_US, EVERY_US, WIDEST_US, ErrorReport
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +21,15 @@ def test_the_first_bound_is_told_and_then_what_has_doubled_or_halved() -> None:
     assert report.due(30_000_000, 850.1) == 851
     assert report.due(60_000_000, 1e9) == WIDEST_US
     assert report.due(90_000_000, 0.0) == 1
+
+
+@pytest.mark.rule("PRES-5")
+def test_what_is_no_news_is_told_again_after_twenty_seconds() -> None:
+    """So that one that falls silent is known to have gone; with bursts every 10 s, at least every 30 s."""
+    report = ErrorReport()
+    told = [now_us for now_us in range(0, 600_000_000, 10_000_000) if report.due(now_us + now_us % 7, 850.0)]
+    gaps = {later - earlier for earlier, later in zip(told, told[1:], strict=False)}
+    assert gaps <= {AGAIN_US, 30_000_000}
 
 
 @pytest.mark.rule("PRES-4")

@@ -23,10 +23,22 @@ def test_a_burst_at_once_then_ever_more_rarely():
 
 
 def test_a_jittery_link_is_asked_more_often():
-    """Where the bound stays above 2 ms, 4 pings a second go on; as many as a burst every 2 s."""
+    """While the bound is above 2 ms: 16 pings a second for 5 s, 8 for the first minute, then 4."""
     plan = PingPlan()
     plan.start(0)
-    assert 396 <= sum(t >= 100_000_000 for t in sent(plan, 200_000_000, 5_000)) <= 404
+    times = sent(plan, 200_000_000, 5_000)
+    assert sum(t < 5_000_000 for t in times) == 80
+    assert 436 <= sum(5_000_000 <= t < 60_000_000 for t in times) <= 444
+    assert 396 <= sum(t >= 100_000_000 for t in times) <= 404
+
+
+def test_the_pace_follows_the_bound():
+    """A link that turns bad is asked more often from the next burst on, one that proves good less often."""
+    plan = PingPlan()
+    plan.start(0)
+    assert len(sent(plan, 2_000_000, 5_000)) == 32
+    assert len(sent(plan, 6_000_000, 800)) == 32
+    assert len(sent(plan, 10_000_000, 5_000)) == 32
 
 
 def test_a_stall_is_not_made_up_for():

@@ -1,7 +1,7 @@
 """The slewed clock: never backwards, never too fast, and back where it should be."""
 
 import pytest
-from bandroom.music.slew import MAX_SLEW, RESYNC_US, SlewedClock
+from bandroom.music.slew import MAX_SLEW, RESYNC_US, SETTLED_US, SETTLING_US, Settling, SlewedClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +34,17 @@ def test_it_slews_by_half_a_percent_and_arrives(gap: int):
     assert clock.offset_at(there) == pytest.approx(OFFSET + gap, abs=1)
     assert clock.offset_at(there + 9_000_000) == pytest.approx(OFFSET + gap, abs=1)
     assert clock.remaining_us(there) == pytest.approx(0, abs=1)
+
+
+def test_a_clock_is_set_until_it_is_good_and_slewed_ever_after():
+    """Settled as soon as the bound is within 5 ms, or after 10 s whatever it is; and for good."""
+    good, bad = Settling(), Settling()
+    assert not good.done(7, SETTLED_US + 1)
+    assert good.done(1_000_007, SETTLED_US)
+    assert good.done(2_000_007, 80_000)
+    assert not bad.done(7, 80_000)
+    assert not bad.done(SETTLING_US + 6, 80_000)
+    assert bad.done(SETTLING_US + 7, 80_000)
 
 
 @pytest.mark.parametrize("gap", [RESYNC_US + 1, -RESYNC_US - 1, 5_000_000])

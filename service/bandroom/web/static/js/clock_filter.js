@@ -4,7 +4,10 @@
 
 const SPLIT_US = 500_000; // one bound a side for each burst: the tightest
 const SIDE = 64;
-const MIDDLES = 128;
+const MIDDLES = 128; // exchanges kept one by one; older ones are gathered into blocks
+const BLOCK = 8;
+const BLOCKS = 64;
+const CRYSTALS_PPM = 40; // how far two crystals are apart, as a standard deviation
 const FINEST_US = 30;
 const SHARPNESS = 0.15;
 const UNLIKE = 0.4;
@@ -26,6 +29,7 @@ export class ClockFilter {
   #upper;
   #lower;
   #middles;
+  #blocks;
   #base;
   #now;
   #last;
@@ -52,7 +56,8 @@ export class ClockFilter {
     // Entries are [when the burst began, when, bound], relative to the first offset.
     this.#upper = [];
     this.#lower = [];
-    this.#middles = [];
+    this.#middles = []; // [when, middle, round trip]
+    this.#blocks = []; // [when, middle, weight]
     this.#base = null;
     this.#now = 0;
     this.#last = null;
@@ -89,7 +94,9 @@ export class ClockFilter {
     this.#upper = kept(this.#upper, t1, upper, oldest, -1);
     this.#lower = kept(this.#lower, t4, lower, oldest, 1);
     this.#middles.push([(t1 + t4) / 2, (upper + lower) / 2, trip]);
-    this.#middles = this.#middles.filter((m) => m[0] >= oldest).slice(-MIDDLES);
+    this.#middles = this.#middles.filter((m) => m[0] >= oldest);
+    this.#blocks = this.#blocks.filter((b) => b[0] >= oldest);
+    if (this.#middles.length > MIDDLES) this.#gather();
     this.#fresh = true;
     return true;
   }
@@ -174,19 +181,33 @@ export class ClockFilter {
     return values[values.length >> 1] - values[0];
   }
 
-  /** Least squares through the exchanges' middles, those that were delayed least counting most. */
-  #meanLine() {
+  /** Make one of the oldest exchanges. */
+  #gather() {
+    const weighed = this.#weighed().slice(0, BLOCK);
+    this.#middles.splice(0, BLOCK);
+    const sum = (part) => weighed.reduce((total, entry) => total + part(entry), 0);
+    const weight = sum((e) => e[2]);
+    this.#blocks.push([sum((e) => e[0] * e[2]) / weight, sum((e) => e[1] * e[2]) / weight, weight]);
+    this.#blocks = this.#blocks.slice(-BLOCKS);
+  }
+
+  /** [when, middle, weight] of each exchange: those that were delayed least count most. */
+  #weighed() {
     const trips = this.#middles.map((m) => m[2]).sort(ascending);
     const quickest = trips[0];
     const grain = Math.max(FINEST_US, SHARPNESS * (trips[trips.length >> 1] - quickest));
+    return this.#middles.map(([x, y, trip]) => [x, y, 1 / (((trip - quickest) / 2) ** 2 + grain * grain)]);
+  }
+
+  /** Least squares through the exchanges' middles. */
+  #meanLine() {
     const origin = this.#middles[0][1];
-    const prior = (this.#least + this.#most) * 5e5;
     const deviation = Math.max((this.#most - this.#least) * 2.5e5, 1e-3);
-    const firm = 1 / (deviation * deviation);
+    let firm = 1 / (deviation * deviation);
+    const prior = (this.#least + this.#most) * 5e5 * firm;
+    firm += 1 / (CRYSTALS_PPM * CRYSTALS_PPM);
     let [sw, sx, sy, sxx, sxy] = [0, 0, 0, 0, 0];
-    for (const [when, middle, trip] of this.#middles) {
-      const excess = (trip - quickest) / 2;
-      const w = 1 / (excess * excess + grain * grain);
+    for (const [when, middle, w] of [...this.#blocks, ...this.#weighed()]) {
       const x = (when - this.#now) / 1e6;
       const y = middle - origin;
       sw += w;
@@ -195,7 +216,7 @@ export class ClockFilter {
       sxx += w * x * x;
       sxy += w * x * y;
     }
-    const slope = (sw * (sxy + firm * prior) - sx * sy) / (sw * (sxx + firm) - sx * sx);
+    const slope = (sw * (sxy + prior) - sx * sy) / (sw * (sxx + firm) - sx * sx);
     return [origin + (sy - slope * sx) / sw, slope * 1e-6];
   }
 }
