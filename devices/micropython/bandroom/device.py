@@ -21,6 +21,7 @@ MAX_SLEW = 0.005
 RESYNC_US = 30000
 # The error bound is told when it has doubled or halved, this seldom at most.
 TELL_MS = 10000
+AGAIN_MS = 20000
 
 
 # Local time in µs that does not wrap; ask at least every few minutes (the pings do).
@@ -187,9 +188,9 @@ class Device:
             return
         bound = min(max(bound, 1), 9999999)
         if self._told is not None:
-            if self._told <= 2 * bound and bound <= 2 * self._told:
-                return
-            if time.ticks_diff(time.ticks_ms(), self._told_at) < TELL_MS:
+            # What is no news is said again, more rarely: who falls silent is taken for gone.
+            news = bound > 2 * self._told or self._told > 2 * bound
+            if time.ticks_diff(time.ticks_ms(), self._told_at) < (TELL_MS if news else AGAIN_MS):
                 return
         self._told = bound
         self._told_at = time.ticks_ms()

@@ -2,7 +2,9 @@
 
 Presence is one retained topic a subject; its digit tells the subject's connections apart and the newest ``ready``
 counts, so that the loss of an old connection does not put out who has come back on another. Whoever is gone for a
-minute is cleared. Pure but for the look-up of places; time is an argument.
+minute is cleared. A Will that never comes is made up for twice: after a loss of the broker everybody has to say that
+they are there, and who tells of its clock, and so speaks every 30 s (PRES-5), is lost when it falls silent. Boards that
+never speak twice are judged by their Will alone. Pure but for the look-up of places; time is an argument.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ GONE_US = 60_000_000
 """How long someone who is gone stays on the roster (µs)."""
 UNHEARD_US = 60_000_000
 """How long someone who was there before a loss of the broker has to say so again (µs)."""
+SILENT_US = 75_000_000
+"""Who has told of its clock speaks at least every 30 s; silent for so long (µs), it is lost."""
+STALL_US = 5_000_000
+"""A gap between two ticks that is wider (µs) was ours, or the machine's: nobody could be heard meanwhile."""
 
 
 class Place(NamedTuple):
@@ -45,6 +51,7 @@ class _Entry:
     gone_us: int | None = None
     unheard_us: int | None = None
     error_us: int | None = None
+    heard_us: int = 0
     shown: tuple[RoomId, Member] | None = None
 
 
@@ -55,6 +62,7 @@ class Roster:
         self._where = where
         self._entries: dict[tuple[TenantId, Subject], _Entry] = {}
         self._strays: dict[tuple[TenantId, RoomId, Subject], int] = {}
+        self._ticked_us: int | None = None
 
     def hear(self, tenant: TenantId, sub: Subject, said: Presence | None, now_us: int) -> Iterator[Effect]:
         """What a client's presence, or its being cleared (None), changes."""
@@ -68,7 +76,7 @@ class Roster:
             if entry is None:
                 entry = self._entries[tenant, sub] = _Entry(said.digit, "ready", now_us)
             entry.digit, entry.state, entry.gone_us, entry.unheard_us = said.digit, "ready", None, None
-            entry.error_us = said.error_us
+            entry.error_us, entry.heard_us = said.error_us, now_us
         elif entry is None:
             # Gone before we began to listen: shown for its minute, so that nobody vanishes unseen.
             self._entries[tenant, sub] = _Entry(said.digit, said.state, now_us, gone_us=now_us)
@@ -113,18 +121,31 @@ class Roster:
         yield Clear(presence(tenant, sub))
 
     def tick(self, now_us: int) -> Iterator[Effect]:
-        """What the passing of time changes: the gone are cleared, the unheard become lost."""
+        """What the passing of time changes: the gone are cleared, the unheard and the silent become lost.
+
+        Call it about once a second: what was missed in a longer gap is not held against anybody.
+        """
+        since_us = 0 if self._ticked_us is None else now_us - self._ticked_us
+        self._ticked_us = now_us
         for (tenant, sub), entry in list(self._entries.items()):
             if entry.gone_us is not None and now_us - entry.gone_us >= GONE_US:
                 yield from self.forget(tenant, sub)
             elif entry.unheard_us is not None and now_us - entry.unheard_us >= UNHEARD_US:
-                entry.state, entry.gone_us, entry.unheard_us = "lost", now_us, None
-                yield from self.refresh(tenant, sub)
+                yield from self._lose(tenant, sub, entry, now_us)
+            elif entry.error_us is not None and entry.gone_us is None and entry.unheard_us is None:
+                if since_us > STALL_US:
+                    entry.heard_us += since_us
+                if now_us - entry.heard_us >= SILENT_US:
+                    yield from self._lose(tenant, sub, entry, now_us)
         for (tenant, room, sub), seen_us in list(self._strays.items()):
             if now_us - seen_us >= GONE_US:
                 del self._strays[tenant, room, sub]
                 if not self._is_shown(tenant, room, sub):
                     yield Clear(Room(tenant, room).member(sub))
+
+    def _lose(self, tenant: TenantId, sub: Subject, entry: _Entry, now_us: int) -> Iterator[Effect]:
+        entry.state, entry.gone_us, entry.unheard_us = "lost", now_us, None
+        yield from self.refresh(tenant, sub)
 
     def stray(self, tenant: TenantId, room: RoomId, sub: Subject, now_us: int) -> None:
         """A retained ``member`` topic was found: cleared later, unless its subject turns up there."""

@@ -102,6 +102,52 @@ def test_a_ghost_whose_will_never_came_is_cleared() -> None:
     assert list(roster.tick(10 * UNHEARD_US)) == []
 
 
+def ticks(roster: Roster, begin_s: int, end_s: int) -> list[tuple[str, str | None]]:
+    """A tick each second, as the service's."""
+    return [each for t in range(begin_s, end_s) for each in shown(list(roster.tick(t * 1_000_000)))]
+
+
+@pytest.mark.rule("PRES-5")
+def test_who_falls_silent_is_lost_and_then_cleared() -> None:
+    """With no Will and no loss of the broker: 75 s after the last word lost, a minute later gone; a word brings it back."""
+    roster = a_roster()
+    hear(roster, Presence("ready", 0, 850))
+    assert ticks(roster, 0, 30) == []
+    assert hear(roster, Presence("ready", 0, 850), 30_000_000) == []
+    assert ticks(roster, 30, 105) == []
+    assert ticks(roster, 105, 106) == [(NAME, "lost")]
+    assert hear(roster, Presence("ready", 0, 850), 110_000_000) == [(NAME, "ready")]
+    assert ticks(roster, 106, 185) == []
+    assert ticks(roster, 185, 186) == [(NAME, "lost")]
+    assert ticks(roster, 186, 245) == []
+    assert ticks(roster, 245, 246) == [(NAME, None), (PRESENCE, None)]
+
+
+@pytest.mark.rule("PRES-5")
+def test_a_board_that_never_speaks_twice_stays() -> None:
+    """One that has not told of its clock owes no word: its Will tells when it goes."""
+    roster = a_roster()
+    hear(roster, Presence("ready", 0))
+    assert ticks(roster, 0, 4000) == []
+
+
+@pytest.mark.rule("PRES-5")
+def test_nobody_is_lost_because_we_could_not_hear() -> None:
+    """The machine slept, the service hung, the broker was away: the 75 s count from when they could be heard again."""
+    roster = a_roster()
+    hear(roster, Presence("ready", 0, 850))
+    ticks(roster, 0, 60)
+    # Asleep for an hour; the first tick comes before what waits in the queue is read.
+    assert ticks(roster, 3660, 3661 + 14) == []
+    hear(roster, Presence("ready", 0, 850), 3_675_000_000)
+    assert ticks(roster, 3675, 3700) == []
+    roster.broker_lost(3_700_000_000)
+    assert ticks(roster, 3700, 3759) == []
+    hear(roster, Presence("ready", 0, 850), 3_759_000_000)
+    assert ticks(roster, 3759, 3834) == []
+    assert ticks(roster, 3834, 3835) == [(NAME, "lost")]
+
+
 def test_a_retained_line_of_nobody_is_cleared() -> None:
     """What a crash left in the broker goes, unless its subject turns up."""
     roster = a_roster()

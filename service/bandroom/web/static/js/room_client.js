@@ -14,6 +14,8 @@ const BLOCKED_AFTER = 4;
 const KEEPALIVE_S = 20;
 /** How far off the clock may be is told when it has doubled or halved, this seldom at most. */
 const TELL_EVERY_MS = 10_000;
+/** What is no news is said again after this: who falls silent is taken for gone. */
+const TELL_AGAIN_MS = 20_000;
 const WIDEST_US = 9_999_999;
 
 const STUDENT_LEAVES = ["clock/r", "tempo", "room", "beat", "member", "note", "midi", "feedback", "limit"];
@@ -136,7 +138,10 @@ export class RoomClient extends EventTarget {
     if (!Number.isFinite(us) || !this.online) return;
     const bound = Math.min(Math.max(Math.ceil(us), 1), WIDEST_US);
     const told = this.#told;
-    if (told && ((bound <= 2 * told.bound && told.bound <= 2 * bound) || this.now() - told.at < TELL_EVERY_MS)) return;
+    if (told) {
+      const isNews = bound > 2 * told.bound || told.bound > 2 * bound;
+      if (this.now() - told.at < (isNews ? TELL_EVERY_MS : TELL_AGAIN_MS)) return;
+    }
     this.#told = { bound, at: this.now() };
     this.announce();
   }
