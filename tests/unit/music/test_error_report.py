@@ -1,5 +1,6 @@
 """When a device tells of its clock's error bound."""
 
+import itertools
 from math import inf
 
 import pytest
@@ -28,7 +29,7 @@ def test_what_is_no_news_is_told_again_after_twenty_seconds() -> None:
     """So that one that falls silent is known to have gone; with bursts every 10 s, at least every 30 s."""
     report = ErrorReport()
     told = [now_us for now_us in range(0, 600_000_000, 10_000_000) if report.due(now_us + now_us % 7, 850.0)]
-    gaps = {later - earlier for earlier, later in zip(told, told[1:], strict=False)}
+    gaps = {later - earlier for earlier, later in itertools.pairwise(told)}
     assert gaps <= {AGAIN_US, 30_000_000}
 
 

@@ -109,7 +109,7 @@ def ticks(roster: Roster, begin_s: int, end_s: int) -> list[tuple[str, str | Non
 
 @pytest.mark.rule("PRES-5")
 def test_who_falls_silent_is_lost_and_then_cleared() -> None:
-    """With no Will and no loss of the broker: 75 s after the last word lost, a minute later gone; a word brings it back."""
+    """With no Will, the broker there: 75 s after its last word lost, a minute later gone; a word brings it back."""
     roster = a_roster()
     hear(roster, Presence("ready", 0, 850))
     assert ticks(roster, 0, 30) == []
