@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -132,10 +133,12 @@ class Core:
         if self._endpoint is not None or self.seat is None:
             return [self._endpoint] if self._endpoint is not None else []
         ways: list[Endpoint] = []
+        trusted = self._desk.tls if self._desk is not None else None
         if self.seat.mqtt_host and self.seat.mqtt_port:
-            ways.append(Tcp(self.seat.mqtt_host, self.seat.mqtt_port))
+            tls = (trusted or ssl.create_default_context()) if self.seat.mqtt_tls else None
+            ways.append(Tcp(self.seat.mqtt_host, self.seat.mqtt_port, tls))
         if self.seat.ws_url:
-            ways.append(WebSocket(self.seat.ws_url))
+            ways.append(WebSocket(self.seat.ws_url, trusted if self.seat.ws_url.startswith("wss:") else None))
         if not ways:
             raise Unreachable("the service named no broker to connect to")
         return ways

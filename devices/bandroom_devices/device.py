@@ -11,6 +11,7 @@ late, lost or doubled message moves nothing.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import types
 from collections.abc import AsyncIterator
 from typing import Any, Self, cast
@@ -58,22 +59,31 @@ class Device:
         clock: LocalClock | None = None,
         early_us: int = 0,
         endpoint: Endpoint | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> Device:
         """Join by a room's code, as a pupil does. ``url`` is the web address that ``bandroom up`` prints.
 
         ``early_us`` is how much earlier this device must act for its sound to be in time (its own latency).
-        ``endpoint`` is where the broker is, if not where the service says. Raises ``ValueError`` for a bad value.
+        ``endpoint`` is where the broker is, if not where the service says. ``tls`` says whom to trust where the
+        certificate is from an authority of the school's own: ``ssl.create_default_context(cafile=…)``. Raises
+        ``ValueError`` for a bad value.
         """
-        desk = JoinDesk.of(url, tenant, code, nickname)
+        desk = JoinDesk.of(url, tenant, code, nickname, tls=tls)
         core = Core(clock or SystemClock(), desk=desk, identity=None, endpoint=endpoint, room=None)
         return cls(core, early_us=early_us)
 
     @classmethod
     def join_link(
-        cls, link: str, *, nickname: str | None = None, clock: LocalClock | None = None, early_us: int = 0
+        cls,
+        link: str,
+        *,
+        nickname: str | None = None,
+        clock: LocalClock | None = None,
+        early_us: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> Device:
         """Join by the link behind the QR code."""
-        desk = JoinDesk.from_link(link, nickname)
+        desk = JoinDesk.from_link(link, nickname, tls)
         core = Core(clock or SystemClock(), desk=desk, identity=None, endpoint=None, room=None)
         return cls(core, early_us=early_us)
 

@@ -10,6 +10,7 @@ import base64
 import binascii
 import ipaddress
 import json
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -42,6 +43,7 @@ class Membership:
     mqtt_host: str
     mqtt_port: int
     ws_url: str
+    mqtt_tls: bool = False
     cookie: str = ""
 
     def __repr__(self) -> str:
@@ -50,30 +52,42 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class JoinDesk:
-    """Where to join, and with what. ``url`` is the web address that ``bandroom up`` prints."""
+    """Where to join, and with what. ``url`` is the web address that ``bandroom up`` prints.
+
+    ``tls`` says whom to trust on https, where that is not one of the authorities that the system knows.
+    """
 
     url: str
     tenant: TenantId
     code: JoinCode
     nickname: str | None = None
     key: str | None = None
+    tls: ssl.SSLContext | None = None
 
     @classmethod
-    def of(cls, url: str, tenant: str, code: str, nickname: str | None = None, key: str | None = None) -> JoinDesk:
+    def of(
+        cls,
+        url: str,
+        tenant: str,
+        code: str,
+        nickname: str | None = None,
+        key: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> JoinDesk:
         """Checks all of it. Raises ``BadId`` (a ``ValueError``) or ``ValueError`` naming the bad value."""
         if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
             raise ValueError(f"{url!r} is not a web address: it begins with http:// or https://")
-        return cls(url.rstrip("/"), TenantId.parse(tenant), JoinCode.typed(code), nickname, key)
+        return cls(url.rstrip("/"), TenantId.parse(tenant), JoinCode.typed(code), nickname, key, tls)
 
     @classmethod
-    def from_link(cls, link: str, nickname: str | None = None) -> JoinDesk:
+    def from_link(cls, link: str, nickname: str | None = None, tls: ssl.SSLContext | None = None) -> JoinDesk:
         """The desk that a join link points to. Raises ``ValueError`` when it is none."""
         parts = urllib.parse.urlsplit(link)
         told = dict(urllib.parse.parse_qsl(parts.fragment))
         if not (told.get("t") and told.get("c")):
             raise ValueError(f"{link!r} is not a join link: http://…/join#t=<tenant>&c=<code>")
         base = urllib.parse.urlunsplit((parts.scheme, parts.netloc, "", "", ""))
-        return cls.of(base, told["t"], told["c"], nickname, told.get("k"))
+        return cls.of(base, told["t"], told["c"], nickname, told.get("k"), tls)
 
     async def join(self, former: Membership | None = None) -> Membership:
         """Take a seat. ``former`` asks for the same subject again, where the service still knows it.
@@ -83,17 +97,17 @@ class JoinDesk:
         wanted = {"nickname": self.nickname, "key": self.key}
         body = {"tenant": self.tenant, "code": self.code} | {k: v for k, v in wanted.items() if v}
         headers = {"Cookie": former.cookie} if former and former.cookie else {}
-        return _membership(*await asyncio.to_thread(_post, f"{self.url}/api/join", body, headers))
+        return _membership(*await asyncio.to_thread(_post, f"{self.url}/api/join", body, headers, self.tls))
 
     async def renew(self, seat: Membership) -> Membership:
         """The same seat with a newer token. Raises ``JoinRefused`` or ``Unreachable``."""
         headers = {"Authorization": f"Bearer {seat.token}"}
-        told, _ = await asyncio.to_thread(_post, f"{self.url}/api/renew", {}, headers)
+        told, _ = await asyncio.to_thread(_post, f"{self.url}/api/renew", {}, headers, self.tls)
         token = _text(told, "token")
         return replace(seat, token=token, lifetime_s=_lifetime_s(token))
 
 
-def _opener(place: str) -> urllib.request.OpenerDirector:
+def _opener(place: str, tls: ssl.SSLContext | None) -> urllib.request.OpenerDirector:
     """Opens addresses, past any proxy of the environment for an address of this machine or the local network.
 
     A school's proxy is the way out to the internet; it has none to this machine's loopback or back into a classroom.
@@ -103,16 +117,19 @@ def _opener(place: str) -> urllib.request.OpenerDirector:
         local = ipaddress.ip_address(host).is_private
     except ValueError:
         local = host == "localhost"
-    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})] if local else []
+    return urllib.request.build_opener(*handlers, urllib.request.HTTPSHandler(context=tls))
 
 
-def _post(url: str, body: dict[str, Any], headers: dict[str, str]) -> tuple[dict[str, Any], str]:
+def _post(
+    url: str, body: dict[str, Any], headers: dict[str, str], tls: ssl.SSLContext | None = None
+) -> tuple[dict[str, Any], str]:
     """POST JSON; the JSON object that came back, and the cookies as they are to be sent again."""
     request = urllib.request.Request(  # noqa: S310  (the scheme is checked where the address comes in)
         url, json.dumps(body).encode(), {"Content-Type": "application/json", **headers}, method="POST"
     )
     try:
-        with _opener(request.host).open(request, timeout=_TIMEOUT_S) as response:
+        with _opener(request.host, tls).open(request, timeout=_TIMEOUT_S) as response:
             cookies = cast("list[str]", response.headers.get_all("Set-Cookie") or [])
             told = _json_object(url, response.read(_MAX_REPLY))
             return told, _kept_cookies(cookies)
@@ -120,6 +137,11 @@ def _post(url: str, body: dict[str, Any], headers: dict[str, str]) -> tuple[dict
         raise _refusal(url, error) from None
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise Unreachable(
+                f"{url} shows a certificate that this machine does not trust ({reason.verify_message}). Whoever runs it"
+                " has the authority's certificate: name that (tls=…, or --ca FILE)"
+            ) from None
         raise Unreachable(
             f"nothing answers at {url} ({reason}). Is `bandroom up` running there, and the address right?"
         ) from None
@@ -173,6 +195,7 @@ def _membership(told: dict[str, Any], cookie: str) -> Membership:
             mqtt_host=str(mqtt.get("host") or ""),
             mqtt_port=int(mqtt.get("port") or 0),
             ws_url=str(mqtt.get("ws_url") or ""),
+            mqtt_tls=mqtt.get("tls") is True,
             cookie=cookie,
         )
     except (BadId, ValueError, TypeError) as error:

@@ -12,7 +12,7 @@ HOME_VARIABLE = "BANDROOM_HOME"
 
 # sockaddr_un holds 108 bytes on Linux and 104 on BSD; the rest is room for a NUL and a temporary suffix.
 _MAY_BE_THERE = frozenset(
-    ["bandroom.toml", "bandroom.db", "owner.token", "keys", "gate", "broker", "logs", "lost+found"]
+    ["bandroom.toml", "bandroom.db", "owner.token", "keys", "gate", "broker", "tls", "logs", "lost+found"]
 )
 SOCKET_PATH_LIMIT = 100
 
@@ -53,7 +53,7 @@ class Home:
             if strange and not self.lock.exists():
                 found = min(strange)
                 raise PermissionError(f"{self.root} is open to others and holds {found!r}: name a folder of its own")
-        for folder in (self.root, self.keys, self.gate, self.broker, self.logs, self.broker_socket.parent):
+        for folder in (self.root, self.keys, self.gate, self.broker, self.tls, self.logs, self.broker_socket.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if folder.stat().st_uid != os.getuid():
                 raise PermissionError(f"{folder} belongs to another user")
@@ -136,6 +136,20 @@ class Home:
         bases = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")  # noqa: S108  (in a 0700 folder)
         there = [Path(base) / f"bandroom-{os.getuid()}-{name}" / "broker.sock" for base in bases if base]
         return next((path for path in there if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT), there[-1])
+
+    # -- TLS
+    @property
+    def tls(self) -> Path:
+        return self.root / "tls"
+
+    @property
+    def tls_pair(self) -> Path:
+        """The certificate in use, its chain and its key: a copy of what was given, found good, replaced as a whole."""
+        return self.tls / "pair.pem"
+
+    @property
+    def tls_status(self) -> Path:
+        return self.tls / "status.json"
 
     # -- logs
     @property

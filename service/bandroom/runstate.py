@@ -28,6 +28,20 @@ class HttpAddress(_Frozen):
     url: str
 
 
+class TlsAddress(_Frozen):
+    """Where the encrypted listeners are; ``name`` is the host that the certificate is for, as clients name it."""
+
+    host: str
+    https_port: int
+    mqtts_port: int
+    name: str
+
+    @property
+    def url(self) -> str:
+        """The web address, by the certificate's name."""
+        return f"https://{_bracketed(self.name)}:{self.https_port}"
+
+
 class Pids(_Frozen):
     """Process ids of the parts; ``tempo`` in the order of the workers' indices, ``broker`` 0 where it is not ours."""
 
@@ -43,6 +57,8 @@ class RunInfo(_Frozen):
     mqtt: MqttAddress
     http: HttpAddress
     pids: Pids
+    tls: TlsAddress | None = None
+    """Where a certificate is in use."""
 
     @classmethod
     def read(cls, home: Home) -> RunInfo:
@@ -70,6 +86,8 @@ class RunState(_Frozen):
     tempo_workers: int
     mqtt_public_host: str = ""
     """The broker's name for clients, where our own parts know it by another: seen from outside a container."""
+    tls: TlsAddress | None = None
+    """Where a certificate is in use: clients are sent there."""
 
     @property
     def http_url(self) -> str:
@@ -93,4 +111,8 @@ class RunState(_Frozen):
 def http_url(host: str, port: int) -> str:
     """``http://host:port``, with the brackets that an IPv6 address needs; every address becomes loopback."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    return f"http://{_bracketed(reachable)}:{port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,6 +1,6 @@
 """The service's process: the rooms service and the web application, on one event loop.
 
-    python -m bandroom.service_main --home DIR [--http-fd N | --http-host H --http-port N]
+    python -m bandroom.service_main --home DIR [--http-fd N | --http-host H --http-port N] [--https-fd N] [--alive]
 
 Prints ``{"ready": true}`` once it listens and is connected to the broker. Exit codes: 1 it could not start or go on
 (the reason is on stderr), 3 another service runs on the folder.
@@ -22,6 +22,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from bandroom import alive
 from bandroom.auth.keys import BadKeys
 from bandroom.auth.owner import owner_token
 from bandroom.clock import ClockFileError
@@ -34,6 +35,7 @@ from bandroom.settings import BadSettings, load
 from bandroom.store import InUse, StoreError
 from bandroom.web.app import create_app
 from bandroom.web.deps import Site
+from bandroom.web.https import HANDSHAKE_WITHIN_S, FreshContext
 from bandroom.web.tunnel import UVICORN_OPTIONS
 
 log = structlog.stdlib.get_logger("bandroom.service")
@@ -71,11 +73,13 @@ def configure_logging() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn within our event loop: signals are ours, and its start is an event."""
+    """Uvicorn within our event loop: signals are ours, its start is an event, and one more listener has TLS."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, https: socket.socket | None, tls: FreshContext | None) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._https = https
+        self._tls = tls
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -83,6 +87,17 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._https is not None and self._tls is not None:
+            # One server and one application for both; the protocol sees by the transport which it is.
+            protocol: Any = self.config.http_protocol_class
+            server = await asyncio.get_running_loop().create_server(
+                lambda: protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state),
+                sock=self._https,
+                ssl=self._tls.context,
+                ssl_handshake_timeout=HANDSHAKE_WITHIN_S,
+                backlog=self.config.backlog,
+            )
+            self.servers.append(server)
         self.listening.set()
 
 
@@ -95,11 +110,15 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _inherited(fd: int) -> socket.socket:
+    listener = socket.socket(fileno=fd)
+    listener.set_inheritable(False)
+    return listener
+
+
 def _http_socket(args: argparse.Namespace, state: RunState) -> socket.socket:
     if args.http_fd is not None:
-        listener = socket.socket(fileno=args.http_fd)
-        listener.set_inheritable(False)
-        return listener
+        return _inherited(args.http_fd)
     port = state.http_port if args.http_port is None else args.http_port
     return _listen(args.http_host or state.http_host, port)
 
@@ -108,6 +127,12 @@ async def _until_ready(service: RoomsService, server: _Server) -> None:
     await server.listening.wait()
     await service.connected.wait()
     print('{"ready": true}', flush=True)
+
+
+async def _tell_alive() -> None:
+    while True:
+        alive.tell()
+        await asyncio.sleep(alive.EVERY_S)
 
 
 async def serve(home: Home, args: argparse.Namespace) -> None:
@@ -132,17 +157,22 @@ async def serve(home: Home, args: argparse.Namespace) -> None:
             timeout_graceful_shutdown=GRACE_S,
             **UVICORN_OPTIONS,
         )
-        server = _Server(config)
+        tls = FreshContext(home.tls_pair) if args.https_fd is not None else None
+        server = _Server(config, None if args.https_fd is None else _inherited(args.https_fd), tls)
         listener = _http_socket(args, state)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
         async with asyncio.TaskGroup() as group:
             rooms = group.create_task(service.run(), name="rooms")
-            ready = group.create_task(_until_ready(service, server), name="ready")
+            tasks = [rooms, group.create_task(_until_ready(service, server), name="ready")]
+            if tls is not None:
+                tasks.append(group.create_task(tls.keep_fresh(), name="certificate"))
+            if args.alive:
+                tasks.append(group.create_task(_tell_alive(), name="alive"))
             await server.serve(sockets=[listener])
-            ready.cancel()
-            rooms.cancel()
+            for task in tasks:
+                task.cancel()
     finally:
         await service.close()
         log.info("stopped")
@@ -153,6 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bandroom-service", description="The service of one bandroom installation.")
     parser.add_argument("--home", required=True, help="the data folder")
     parser.add_argument("--http-fd", type=int, help="an inherited socket to serve HTTP on")
+    parser.add_argument("--https-fd", type=int, help="an inherited socket to serve HTTPS on, with DIR/tls/pair.pem")
+    parser.add_argument("--alive", action="store_true", help="write signs of life to stdout, for the supervisor")
     parser.add_argument("--http-host", help="address to listen on (default: as state.json says)")
     parser.add_argument("--http-port", type=int, help="port to listen on, 0 for any (default: as state.json says)")
     args = parser.parse_args(argv)

@@ -45,6 +45,14 @@ class Settings(BaseSettings):
     """Address in links and QR codes, where it is not the one that is listened on (a proxy, a name)."""
     lan: bool = False
     """Listen on this machine's address in the local network, so that phones can join."""
+    tls_cert: Path | None = None
+    """Certificate with its chain (PEM), for HTTPS and MQTT over TLS; read again when it changes."""
+    tls_key: Path | None = None
+    """Its private key (PEM, without a passphrase), closed to other users."""
+    tls_host: str | None = None
+    """Address that the encrypted listeners are on; by default the local network's with ``lan``, else loopback."""
+    https_port: Port = 8443
+    mqtts_port: Port = 8883
     external_broker: bool = False
     """The broker runs elsewhere (in a container of its own) on the same data folder: configure it, don't start it."""
     mqtt_listen: str | None = None
@@ -76,6 +84,18 @@ class Settings(BaseSettings):
         home = given.get("home") or env_settings().get("home") or DEFAULT_HOME
         file = TomlConfigSettingsSource(settings_cls, toml_file=Home(home).settings_file)
         return init_settings, env_settings, file
+
+    @property
+    def tls_files(self) -> tuple[Path, Path] | None:
+        """Certificate and key, absolute; None without. Raises ``BadSettings`` for one without the other."""
+        match self.tls_cert, self.tls_key:
+            case None, None:
+                return None
+            case Path() as certificate, Path() as key:
+                return certificate.expanduser().absolute(), key.expanduser().absolute()
+            case certificate, _:
+                given, missing = ("tls_cert", "tls_key") if certificate else ("tls_key", "tls_cert")
+                raise BadSettings(f"{given} needs {missing} (BANDROOM_{missing.upper()}) beside it")
 
     @property
     def home_dir(self) -> Home:

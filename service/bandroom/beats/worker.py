@@ -11,6 +11,7 @@ it is connected and knows its rooms; ends on SIGTERM.
 import argparse
 import gc
 import json
+import math
 import os
 import select
 import signal
@@ -23,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bandroom import alive
 from bandroom.auth.service_credential import service_credential
 from bandroom.beats import spelling
 from bandroom.beats.engine import Engine, RoomBeats, RoomKey
@@ -57,7 +59,7 @@ def log(event: str, **values: Any) -> None:
 class Worker:
     """One worker: `index` (from 0) of `count`, on the data folder `home`."""
 
-    def __init__(self, home: Home, index: int, count: int) -> None:
+    def __init__(self, home: Home, index: int, count: int, *, tell_alive: bool = False) -> None:
         self._name = f"tempo-{index}"
         self._index, self._count = index, count
         self._clock = ServerClock.from_file(home.gate_clock)
@@ -75,8 +77,10 @@ class Worker:
         self._gone: set[RoomKey] = set()
         self._look_at_s = 0.0
         self._meters_at_s = 0.0
+        self._alive_at_s = 0.0 if tell_alive else math.inf
         self._chores_at_s = 0.0
         self._stopping = False
+        self._meters_fail = False
         self._ready = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._counts = dict.fromkeys(
@@ -129,7 +133,8 @@ class Worker:
     def _wait(self) -> None:
         """Sleep until something is to be done; the last `SPIN_US` before a beat are spent awake."""
         due_us = self._engine.next_due_us()
-        chores_us = int((min(self._writer.wake_at_s(), self._look_at_s, self._meters_at_s) - time.monotonic()) * 1e6)
+        chore_at_s = min(self._writer.wake_at_s(), self._look_at_s, self._meters_at_s, self._alive_at_s)
+        chores_us = int((chore_at_s - time.monotonic()) * 1e6)
         left_us = chores_us
         if due_us is not None:
             to_beat_us = due_us - self._clock.now_us()
@@ -163,10 +168,23 @@ class Worker:
             self._take_news(self._news.popleft(), now_s)
         if now_s >= self._look_at_s or self._reading is not None:
             self._read_record(now_s)
+        if now_s >= self._alive_at_s:
+            self._alive_at_s = now_s + alive.EVERY_S
+            alive.tell()
         if now_s >= self._meters_at_s:
             self._meters_at_s = now_s + _METERS_S
-            self._meters.write(self.meters())
+            self._write_meters()
         return bool(self._news) or self._reading is not None
+
+    def _write_meters(self) -> None:
+        try:
+            self._meters.write(self.meters())
+        except OSError as error:  # a full disk costs figures, not beats
+            if not self._meters_fail:
+                log("figures cannot be written", worker=self._name, reason=str(error))
+            self._meters_fail = True
+        else:
+            self._meters_fail = False
 
     def _hear(self, now_s: float) -> None:
         # Not more than can be worked off soon: the rest waits in the socket.
@@ -272,6 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", required=True, help="the data folder")
     parser.add_argument("--index", type=int, default=0, help="which worker this is, from 0")
     parser.add_argument("--count", type=int, default=1, help="how many workers share the rooms")
+    parser.add_argument("--alive", action="store_true", help="write signs of life to stdout, for the supervisor")
     args = parser.parse_args(argv)
     if not 0 <= args.index < args.count:
         parser.error(f"--index is 0 to {args.count - 1} with --count {args.count}, not {args.index}")
@@ -279,7 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.disable()
     _fine_timer()
     try:
-        worker = Worker(Home(args.home), args.index, args.count)
+        worker = Worker(Home(args.home), args.index, args.count, tell_alive=args.alive)
     except (ClockFileError, OSError, ValueError) as error:
         # ValueError: a data folder whose path is too long for its socket.
         print(f"bandroom tempo worker: {error}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The CLI's way to the running service: HTTP with the owner's token, found through run.json.
 
-A teacher on another machine sets BANDROOM_URL and BANDROOM_TOKEN instead.
+A teacher on another machine sets BANDROOM_URL and BANDROOM_TOKEN instead, and BANDROOM_CA to the certificate of the
+school's own authority where there is one.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import ssl
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -46,7 +48,12 @@ class Api:
         if not (token.isascii() and token.isprintable()):
             raise CliError("BANDROOM_TOKEN is no token: it has signs that no token has", err="bad_request")
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        ca = os.environ.get("BANDROOM_CA")
+        try:
+            trusted = ssl.create_default_context(cafile=ca) if ca else True
+        except OSError as error:  # an SSLError is one
+            raise CliError(f"BANDROOM_CA={ca} holds no certificate that can be read", err="bad_request") from error
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False, verify=trusted)
 
     def __enter__(self) -> Self:
         return self

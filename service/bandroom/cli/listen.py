@@ -15,7 +15,7 @@ from bandroom_devices.notes import note_name
 
 from bandroom.cli.errors import CliError
 from bandroom.cli.output import DEFAULT, Home, HomeOption, JsonOption, TenantOption, print_json
-from bandroom.cli.seats import CodeOption, LinkOption, RoomOption, UrlOption, as_cli_error, open_device
+from bandroom.cli.seats import CaOption, CodeOption, LinkOption, RoomOption, UrlOption, as_cli_error, open_device
 
 app = typer.Typer(add_completion=False)
 
@@ -36,6 +36,7 @@ def listen(
     code: CodeOption = None,
     url: UrlOption = None,
     link: LinkOption = None,
+    ca: CaOption = None,
     what: Annotated[What, typer.Option("--what", help="What to print.")] = What.ALL,
     count: Annotated[int | None, typer.Option("--count", min=1, help="End after so many beats and notes.")] = None,
     seconds: Annotated[
@@ -49,7 +50,7 @@ def listen(
     Times are server time as this program's own clock exchanges give it. With --json one object a line.
     """
     device = open_device(
-        Home(home), tenant=tenant, room=room, code=code, url=url, link=link, nickname=None, purpose="listen"
+        Home(home), tenant=tenant, room=room, code=code, url=url, link=link, nickname=None, purpose="listen", ca=ca
     )
     heard = asyncio.run(_listen(device, what, count, seconds, as_json=as_json))
     if count is not None and heard < count:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import ssl
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +14,7 @@ from bandroom_devices.errors import DeviceError, JoinRefused, Refused, Unreachab
 from bandroom.cli.api import Api, room_code
 from bandroom.cli.errors import CliError, ExitCode
 from bandroom.cli.output import Home
+from bandroom.mqtt.endpoint import Tcp
 from bandroom.runstate import RunInfo
 from bandroom.wire.ids import Subject, TenantId
 
@@ -19,6 +22,10 @@ RoomOption = Annotated[str | None, typer.Option("--room", help="The room's id (o
 CodeOption = Annotated[str | None, typer.Option("--code", help="The room's code: join as a pupil does.")]
 UrlOption = Annotated[
     str | None, typer.Option("--url", help="With --code: the service's web address.  [default: this machine's]")
+]
+CaOption = Annotated[
+    Path | None,
+    typer.Option("--ca", envvar="BANDROOM_CA", help="Certificate of the authority to trust on https and mqtts (PEM)."),
 ]
 LinkOption = Annotated[str | None, typer.Option("--link", help="A join link, instead of all these.")]
 
@@ -35,6 +42,7 @@ def open_device(
     link: str | None,
     nickname: str | None,
     purpose: str,
+    ca: Path | None = None,
 ) -> Device:
     """A device for the room that was named, not yet in it. Raises ``CliError`` and ``BadId``.
 
@@ -45,22 +53,37 @@ def open_device(
     if url is not None and code is None:
         raise CliError("--url goes with --code", err="bad_request")
     try:
+        tls = trusting(ca)
         if link is not None:
-            return Device.join_link(link, nickname=nickname)
+            return Device.join_link(link, nickname=nickname, tls=tls)
         if code is not None and url is not None:
             if tenant is None:
                 raise CliError("--url and --code need --tenant as well", err="bad_request")
-            return Device.join(url, tenant, code, nickname=nickname)
+            return Device.join(url, tenant, code, nickname=nickname, tls=tls)
         running = RunInfo.read(home)
+        # On this machine nothing need be encrypted, and names need not lead here.
+        here = Tcp(running.mqtt.host, running.mqtt.port)
         if code is not None and tenant is not None:
-            return Device.join(running.http.url, tenant, code, nickname=nickname)
+            return Device.join(running.http.url, tenant, code, nickname=nickname, endpoint=here)
         with Api(home.root) as api:
             school = api.tenant(tenant)
             if code is not None:
-                return Device.join(running.http.url, school, code, nickname=nickname)
+                return Device.join(running.http.url, school, code, nickname=nickname, endpoint=here)
             return _as_owner(api, running, school, room_code(room or ""), purpose)
     except ValueError as error:
         raise CliError(str(error), err="bad_request") from error
+
+
+def trusting(ca: Path | None) -> ssl.SSLContext | None:
+    """A TLS context for the authority in the file; None without: the system's. Raises ``CliError``."""
+    if ca is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError as error:
+        raise CliError(f"{ca} holds no certificate in PEM form ({error.reason})", err="bad_request") from error
+    except OSError as error:
+        raise CliError(f"the certificate {ca} cannot be read: {error.strerror}", err="bad_request") from error
 
 
 def _as_owner(api: Api, running: RunInfo, tenant: TenantId, room: str, purpose: str) -> Device:

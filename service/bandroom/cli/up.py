@@ -15,10 +15,10 @@ import typer
 from bandroom.cli.errors import CliError
 from bandroom.cli.output import JsonOption
 from bandroom.paths import DEFAULT_HOME, HOME_VARIABLE, Home
-from bandroom.runstate import NotRunning, RunInfo
+from bandroom.runstate import NotRunning, RunInfo, RunState
 from bandroom.settings import BadSettings, load
 from bandroom.supervisor.errors import InTheWay, StartError
-from bandroom.supervisor.run import Plan
+from bandroom.supervisor.plan import Plan
 from bandroom.supervisor.run import up as run_up
 
 app = typer.Typer(add_completion=False)
@@ -42,6 +42,19 @@ def up(
     ] = None,
     public_url: Annotated[
         str | None, typer.Option("--public-url", help="Address in links and QR codes, behind a proxy.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", metavar="FILE", help="Certificate and chain (PEM), for HTTPS and MQTT over TLS."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key (PEM, mode 0600 or 0640).")
+    ] = None,
+    https_port: Annotated[
+        str | None, typer.Option("--https-port", metavar="PORT", help="With a certificate.  [default: 8443]")
+    ] = None,
+    mqtts_port: Annotated[
+        str | None, typer.Option("--mqtts-port", metavar="PORT", help="With a certificate.  [default: 8883]")
     ] = None,
     tempo_workers: Annotated[
         str | None, typer.Option("--tempo-workers", metavar="COUNT", help="Processes that publish beats.  [default: 1]")
@@ -74,6 +87,10 @@ def up(
             http_port=http_port,
             lan=lan,
             public_url=public_url,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            https_port=https_port,
+            mqtts_port=mqtts_port,
             tempo_workers=tempo_workers,
         )
         run_up(settings, say, ready)
@@ -102,7 +119,7 @@ def _greeting(plan: Plan, seconds: float) -> str:
         *plan.notes,
         f"Bandroom is up, after {seconds:.1f} s.",
         f"  web       {state.public_url}",
-        f"  devices   mqtt://{state.mqtt.host}:{state.mqtt.port}",
+        f"  devices   {_devices(state)}",
         f"  data      {plan.home.root}  (logs in {plan.home.logs.name}/)",
         "Make a room, in another terminal:",
         f"  {command} tenants create my-school",
@@ -112,6 +129,13 @@ def _greeting(plan: Plan, seconds: float) -> str:
     if os.geteuid() == 0:
         lines.insert(0, "Running as root: fine for trying it out; a server that stays deserves a user of its own.")
     return "\n".join(lines)
+
+
+def _devices(state: RunState) -> str:
+    if state.tls is None:
+        return f"mqtt://{state.mqtt.host}:{state.mqtt.port}"
+    # What listens in the clear is for this machine alone, unless it was asked for.
+    return f"mqtts://{state.tls.name}:{state.tls.mqtts_port}  (at {state.tls.host})"
 
 
 def _command(home: Home) -> str:

@@ -11,10 +11,12 @@ from pathlib import Path
 from bandroom.paths import Home, write_private
 from bandroom.runstate import MqttAddress
 from bandroom.supervisor.errors import StartError
-from bandroom.supervisor.ports import accepts
 
 _PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
 _LOOK_EVERY_S = 0.02
+_ANSWERS_WITHIN_S = 2.0
+# MQTT 3.1.1 CONNECT: clean session, keepalive 10 s, client id "up", no user name: the gate refuses it.
+_ANONYMOUS = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x0a\x00\x02up"
 
 
 def render(template: str, values: dict[str, str]) -> str:
@@ -29,8 +31,8 @@ def render(template: str, values: dict[str, str]) -> str:
     return "".join(f"{filled}\n" for line, filled in lines if filled or not line)
 
 
-def write_conf(home: Home, template: Path, gate: Path, mqtt: MqttAddress) -> None:
-    """Write DIR/broker/mosquitto.conf; ``mqtt`` is what to listen on."""
+def write_conf(home: Home, template: Path, gate: Path, mqtt: MqttAddress, mqtts: MqttAddress | None = None) -> None:
+    """Write DIR/broker/mosquitto.conf; ``mqtt`` is what to listen on, ``mqtts`` the same with TLS."""
     values = {
         "MQTT_PORT": str(mqtt.port),
         "MQTT_HOST": mqtt.host,
@@ -38,6 +40,11 @@ def write_conf(home: Home, template: Path, gate: Path, mqtt: MqttAddress) -> Non
         # Started by root, mosquitto would change to a user of its own, who cannot read the data folder. The change
         # would also undo the kernel's promise to end it with its supervisor.
         "USER": "user root" if os.geteuid() == 0 else "",
+        "TLS_LISTENER": f"listener {mqtts.port} {mqtts.host}" if mqtts else "",
+        "TLS_CERTIFICATE": f"certfile {home.tls_pair}" if mqtts else "",
+        "TLS_KEY": f"keyfile {home.tls_pair}" if mqtts else "",
+        # This and newer ones.
+        "TLS_VERSION": "tls_version tlsv1.2" if mqtts else "",
         "GATE": str(gate),
         "GATE_DIR": str(home.gate),
     }
@@ -61,12 +68,29 @@ def forget_last_run(home: Home) -> None:
 
 
 async def until_ready(home: Home, mqtt: MqttAddress) -> None:
-    """Return when the broker accepts connections and the gate has reported. Waits without end."""
+    """Return when the broker answers (and so would survive a SIGHUP) and the gate has reported. Waits without end."""
     # Files and a port of another program: nothing to await.
-    while not (gate_reports(home) and home.broker_socket.exists() and accepts(mqtt.host, mqtt.port)):  # noqa: ASYNC110
+    while not (gate_reports(home) and home.broker_socket.exists() and await _answers(mqtt)):  # noqa: ASYNC110
         await asyncio.sleep(_LOOK_EVERY_S)
     # Mosquitto makes it open to everybody. The folder around it is closed; this is the second lock.
     home.broker_socket.chmod(0o600)
+
+
+async def _answers(mqtt: MqttAddress) -> bool:
+    """Whether it answers a CONNECT. That a connection is accepted says nothing: the kernel does that, long before the
+    broker has installed its signal handlers, and until then a SIGHUP would end it.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(mqtt.host, mqtt.host)  # noqa: S104 (compared, not bound)
+    try:
+        async with asyncio.timeout(_ANSWERS_WITHIN_S):
+            reader, writer = await asyncio.open_connection(host, mqtt.port)
+            try:
+                writer.write(_ANONYMOUS)
+                return bool(await reader.read(1))
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
 
 
 def gate_reports(home: Home) -> bool:

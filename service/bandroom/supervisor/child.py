@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from bandroom import alive
+
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _MOST_FILES = 1_048_576
-_LOG_KEPT_BYTES = 10_000_000
 
 
 def _before_exec(parent: int) -> Callable[[], None]:
@@ -36,9 +37,7 @@ def _before_exec(parent: int) -> Callable[[], None]:
 
 
 def open_log(path: Path) -> int:
-    """A descriptor that appends to ``path`` (0600). What is longer than 10 MB is put aside once, as ``.1``."""
-    if path.exists() and path.stat().st_size > _LOG_KEPT_BYTES:
-        path.replace(path.with_suffix(path.suffix + ".1"))
+    """A descriptor that appends to ``path`` (0600)."""
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
@@ -56,6 +55,8 @@ class Child:
         self._rest = b""
         self.ready = asyncio.Event()
         self.exited = asyncio.Event()
+        self.signs = 0
+        """Signs of life so far."""
         try:
             self._process = subprocess.Popen(  # noqa: S603 (our own command line)
                 list(argv),
@@ -146,7 +147,9 @@ class Child:
             return
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            if _says_ready(line):
+            if line == alive.SIGN:
+                self.signs += 1
+            elif _says_ready(line):
                 self.ready.set()
             else:
                 # A full disk costs a line of log, not a running part.

@@ -13,7 +13,10 @@ from bandroom.supervisor.child import Child
 from bandroom.supervisor.errors import StartError
 
 READY_WITHIN_S = 60.0
-_TRIES_AT_FIRST = 5
+TRIES_AT_FIRST = 5
+TRIES_LATER = 20
+"""With the delays between them a minute and a half: a fault that stays. A full disk may be mended by then."""
+LOOK_EVERY_S = 0.25
 _LIVED_LONG_S = 1.0
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 5.0
@@ -37,6 +40,10 @@ class Spec:
     before: Callable[[], None] = _nothing
     """Runs before each start, when the last process is gone."""
     until_ready: Callable[[Child], Awaitable[None]] = _says_so
+    hung_after_s: float | None = None
+    """One that gave no sign of life for so long hangs, and is replaced; None: it gives none."""
+    tries_later: int = TRIES_LATER
+    """After so many starts in a row that did not make it ready again, the whole is given up."""
 
 
 @dataclass(slots=True)
@@ -48,13 +55,17 @@ class Part:
     changed: Callable[[], None]
     first_up: asyncio.Future[None] = field(init=False)
     """Done when the part is ready for the first time; holds a ``StartError`` if it never will be."""
+    lost: asyncio.Future[StartError] = field(init=False)
+    """Done when the part had been ready, and cannot be brought back."""
     child: Child | None = None
     up: bool = False
     _stopping: bool = False
+    _was_ready: bool = False
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.first_up = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.first_up, self.lost = loop.create_future(), loop.create_future()
 
     @property
     def pid(self) -> int:
@@ -63,19 +74,22 @@ class Part:
 
     async def keep_running(self) -> None:
         """Start, and start again at each end, until ``stop``. At once when it had lived, else with growing delay."""
-        tries, deaths, delay_s = 0, 0, 0.0
+        tries, deaths, delay_s = 0, 0, 0.0  # tries: since it was last ready
         while not self._stopping:
             await self._pause(delay_s)
             if self._stopping:
                 return
             tries += 1
+            self._was_ready = False
             ending, lived = await self._one_life()
             if self._stopping:
                 return
-            self.say(f"{self.spec.name} {ending}; starting it again (see {self.spec.log})")
-            if not self.first_up.done() and tries >= _TRIES_AT_FIRST:
-                self._give_up(ending)
+            if self._was_ready:
+                tries = 0
+            if tries >= (self.spec.tries_later if self.first_up.done() else TRIES_AT_FIRST):
+                self._give_up(ending, tries)
                 return
+            self.say(f"{self.spec.name} {ending}; starting it again (see {self.spec.log})")
             # A first death comes out of the blue and costs no time; one that follows soon is a fault that may stay.
             deaths = 0 if lived else deaths + 1
             delay_s = min(_FIRST_DELAY_S * 2 ** (deaths - 2), _LONGEST_DELAY_S) if deaths > 1 else 0.0
@@ -89,11 +103,12 @@ class Part:
         except OSError as error:  # no memory, no disk, no such program
             self.child = None
             return f"cannot be started: {error}", False
-        was_ready = self.up = await self._is_ready(child)
+        was_ready = self.up = self._was_ready = await self._is_ready(child)
         if was_ready:
             if not self.first_up.done():
                 self.first_up.set_result(None)
             self.changed()
+            await self._until_it_ends(child)
         await child.exited.wait()
         self.up = False
         return child.ending, was_ready and time.monotonic() - began > _LIVED_LONG_S
@@ -111,6 +126,26 @@ class Part:
         self._wake.set()
         if self.child is not None:
             self.child.kill()
+
+    async def _until_it_ends(self, child: Child) -> None:
+        """Return when it has ended; one that gives no more signs of life is ended by force.
+
+        Looks are counted, not seconds: after a sleep of the machine, or of this process, nobody is judged by it.
+        """
+        if self.spec.hung_after_s is None:
+            return
+        most = max(1, round(self.spec.hung_after_s / LOOK_EVERY_S))
+        silent, signs = 0, child.signs
+        while not child.exited.is_set():
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await child.exited.wait()
+            except TimeoutError:
+                silent, signs = (silent + 1 if child.signs == signs else 0), child.signs
+            if silent >= most and not self._stopping:
+                self.say(f"{self.spec.name} gave no sign of life for {self.spec.hung_after_s:g} s; ending it")
+                child.kill()
+                return
 
     async def _pause(self, delay_s: float) -> None:
         if delay_s:
@@ -134,10 +169,14 @@ class Part:
             child.kill()
         return ready in done and not child.exited.is_set()
 
-    def _give_up(self, ending: str) -> None:
+    def _give_up(self, ending: str, tries: int) -> None:
         words = self.child.last_words() if self.child else ""
-        text = f"{self.spec.name} {ending} at its start, {_TRIES_AT_FIRST} times: {words or 'no word'}"
-        self.first_up.set_exception(StartError(f"{text} (log: {self.spec.log})"))
+        text = f"{self.spec.name} {ending} at its start, {tries} times: {words or 'no word'}"
+        error = StartError(f"{text} (log: {self.spec.log})")
+        if self.first_up.done():
+            self.lost.set_result(error)
+        else:
+            self.first_up.set_exception(error)
 
 
 class WarmPool:

@@ -3,101 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
-from bandroom.clock import ensure_clock_file
 from bandroom.paths import Home
-from bandroom.runstate import HttpAddress, MqttAddress, Pids, RunInfo, RunState, http_url
+from bandroom.runstate import HttpAddress, Pids, RunInfo
 from bandroom.settings import Settings
-from bandroom.supervisor import broker, gate, lock
+from bandroom.supervisor import broker, lock, logs, notify
+from bandroom.supervisor.certificate import CertificateKeeper
 from bandroom.supervisor.child import Child
 from bandroom.supervisor.errors import StartError
 from bandroom.supervisor.part import Part, Spec, WarmPool
-from bandroom.supervisor.ports import Reserved, lan_address, listen, reserve
+from bandroom.supervisor.plan import Plan, prepare
 
 # -P: a file of the user's in the working directory must not shadow a module.
 _PYTHON = (sys.executable, "-P")
-_LOOPBACK = "127.0.0.1"
 _STARTED_WITHIN_S = 90.0
+_WORKER_HUNG_S = 4.0
+_SERVICE_HUNG_S = 10.0
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that is decided before the first part starts."""
-
-    home: Home
-    state: RunState
-    broker_argv: tuple[str, ...] | None
-    """None: the broker runs elsewhere."""
-    http: Reserved
-    mqtt: Reserved | None
-    """Held so that the port stays ours while the broker restarts."""
-    notes: tuple[str, ...]
-    """What the user should know: a port that is not the usual one."""
-
-
-def prepare(settings: Settings, home: Home) -> Plan:
-    """Make the folder ready (its lock must be held): keys, clock, gate, ports, configuration."""
-    # Only here: keys need the server's dependencies, and a missing one should say so by its own name.
-    from bandroom.auth.keys import BadKeys, ensure_keys
-
-    lock.clear_leftovers(home)
-    try:
-        ensure_keys(home)
-    except BadKeys as error:
-        raise StartError(str(error)) from error
-    ensure_clock_file(home.gate_clock)
-    broker.ensure_gate_log(home)
-    if settings.external_broker:
-        argv, library = None, gate.external_gate()
-    else:
-        argv, library = (gate.find_broker(), "-c", str(home.broker_conf)), gate.find_gate(home)
-
-    asked = settings.model_fields_set
-    mqtt_host, http_host = settings.mqtt_host, settings.http_host
-    if settings.lan:
-        address = lan_address()
-        mqtt_host = mqtt_host if "mqtt_host" in asked else address
-        http_host = http_host if "http_host" in asked else address
-    http = listen("the web", http_host, settings.http_port, asked_for="http_port" in asked)
-    notes = _other_port("the web address", settings.http_port, http.port)
-    mqtt = None
-    mqtt_port = settings.mqtt_port
-    if argv is not None:
-        mqtt = reserve("MQTT", settings.mqtt_listen or mqtt_host, mqtt_port, asked_for="mqtt_port" in asked)
-        notes += _other_port("MQTT", mqtt_port, mqtt.port)
-        mqtt_port = mqtt.port
-    elif mqtt_port == 0:
-        raise StartError("with an external broker --mqtt-port must be the one that it listens on, not 0")
-    public_url = settings.public_url or http_url(http.host, http.port)
-    state = RunState(
-        mqtt=MqttAddress(host=mqtt_host, port=mqtt_port),
-        http_host=http.host,
-        http_port=http.port,
-        public_url=public_url,
-        lan=settings.lan,
-        tempo_workers=settings.tempo_workers,
-        mqtt_public_host="" if argv else urlsplit(public_url).hostname or "",
-    )
-    state.write(home)
-    listener = MqttAddress(host=settings.mqtt_listen or mqtt_host, port=mqtt_port)
-    broker.write_conf(home, gate.broker_data() / "mosquitto.conf", library, listener)
-    return Plan(home, state, argv, http, mqtt, notes)
-
-
-def _other_port(what: str, wanted: int, got: int) -> tuple[str, ...]:
-    """A note if ``wanted`` was taken."""
-    if wanted in (0, got):
-        return ()
-    return (f"Port {wanted} is taken by another program; {what} is on {got} this time.",)
 
 
 class Supervisor:
@@ -108,7 +37,9 @@ class Supervisor:
         self._say = say
         self._stop = asyncio.Event()
         self._had_terminal = _has_terminal()
+        self._hang_up_due = False
         home = plan.home
+        self._keeper = CertificateKeeper(home, plan.tls.files) if plan.tls else None
         self._pool = WarmPool(_PYTHON, "bandroom.beats.worker", home.root, home.log_of("tempo-spare"))
         argv = plan.broker_argv
         self._broker = Part(self._broker_spec(argv), say, self._changed) if argv else None
@@ -132,10 +63,20 @@ class Supervisor:
         self._stop.set()
 
     def hang_up(self) -> None:
-        """SIGHUP: pass it on to the broker, which reads its keys again; or, if our terminal was closed, end."""
+        """SIGHUP: keys and certificate are read again; or, if our terminal was closed, end."""
         if self._had_terminal and not _has_terminal():
             self.request_stop()
-        elif self._broker is not None and self._broker.child is not None:
+            return
+        if self._keeper is not None:
+            self._keeper.look_now()
+        self._hang_up_broker()
+
+    def _hang_up_broker(self) -> None:
+        """Have the broker read its keys and its certificate again, as soon as it can hear it."""
+        if self._broker is None:  # it runs elsewhere, and its own start script looks for new files
+            return
+        self._hang_up_due = not self._broker.up
+        if self._broker.up and self._broker.child is not None:
             self._broker.child.signal(signal.SIGHUP)
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -164,10 +105,43 @@ class Supervisor:
                     if not await self._all_up(stage):
                         return
                 self._pool.prepare()
+                chores = [group.create_task(chore) for chore in self._chores()]
                 on_ready()
-                await self._stop.wait()
+                notify.tell("READY=1", f"STATUS=at {self._plan.state.public_url}")
+                try:
+                    await self._until_the_end()
+                finally:
+                    for chore in chores:
+                        chore.cancel()
             finally:
+                notify.tell("STOPPING=1")
                 await self._end()
+
+    async def _until_the_end(self) -> None:
+        """Wait to be asked to stop. Raises ``StartError`` when a part cannot be brought back."""
+        stop = asyncio.ensure_future(self._stop.wait())
+        lost = [part.lost for part in self._parts]
+        try:
+            await asyncio.wait({stop, *lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+        for error in lost:
+            if error.done() and not self._stop.is_set():
+                raise error.result()
+
+    def _chores(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What is to be done beside keeping the parts running."""
+        yield self._keep_logs_short()
+        if self._keeper is not None and self._plan.tls is not None:
+            yield self._keeper.watch(self._plan.tls.address.name, self._hang_up_broker, self._say)
+        if (every_s := notify.watchdog_s()) is not None:
+            yield _feed_watchdog(every_s)
+
+    async def _keep_logs_short(self) -> None:
+        while True:
+            await asyncio.sleep(logs.LOOK_EVERY_S)
+            for trouble in await asyncio.to_thread(lambda: list(logs.rotate_all(self._plan.home.logs))):
+                self._say(trouble)
 
     async def _external_broker(self) -> bool:
         """Wait for a broker that somebody else starts; False if the stop came first. Raises ``StartError``."""
@@ -217,6 +191,8 @@ class Supervisor:
 
     def _changed(self) -> None:
         """A part is ready: renew run.json as soon as all of them are, and the spare worker."""
+        if self._hang_up_due:
+            self._hang_up_broker()
         if self._stop.is_set() or not all(part.up for part in self._parts):
             return
         state = self._plan.state
@@ -227,7 +203,8 @@ class Supervisor:
             tempo=tuple(worker.pid for worker in self._workers),
         )
         try:
-            RunInfo(mqtt=state.mqtt, http=HttpAddress(url=state.http_url), pids=pids).write(self._plan.home)
+            http = HttpAddress(url=state.http_url)
+            RunInfo(mqtt=state.mqtt, http=http, pids=pids, tls=state.tls).write(self._plan.home)
             self._pool.prepare()
         except OSError as error:  # a full disk, say: scripts see old process ids, and the music goes on
             self._say(f"run.json or the spare worker could not be renewed: {error}")
@@ -244,16 +221,37 @@ class Supervisor:
         )
 
     def _service_spec(self) -> Spec:
-        home, fd = self._plan.home, self._plan.http.socket.fileno()
-        argv = (*_PYTHON, "-m", "bandroom.service_main", "--home", str(home.root), "--http-fd", str(fd))
+        home, fds = self._plan.home, [self._plan.http.socket.fileno()]
+        argv = [*_PYTHON, "-m", "bandroom.service_main", "--home", str(home.root), "--alive", "--http-fd", str(fds[0])]
+        if self._plan.tls is not None:
+            fds.append(self._plan.tls.https.socket.fileno())
+            argv += ["--https-fd", str(fds[1])]
         log = home.log_of("service")
-        return Spec("service", start=lambda: Child(argv, log, pass_fds=(fd,)), log=log, grace_s=8.0)
+        return Spec(
+            "service",
+            start=lambda: Child(argv, log, pass_fds=fds),
+            log=log,
+            grace_s=8.0,
+            hung_after_s=_SERVICE_HUNG_S,
+        )
 
     def _worker_spec(self, index: int) -> Spec:
         home, count = self._plan.home, self._plan.state.tempo_workers
-        argv = ("--home", str(home.root), "--index", str(index), "--count", str(count))
+        argv = ("--home", str(home.root), "--index", str(index), "--count", str(count), "--alive")
         log = home.log_of(f"tempo-{index}")
-        return Spec(f"tempo-{index}", start=lambda: self._pool.take(argv, log), log=log, grace_s=3.0)
+        return Spec(
+            f"tempo-{index}",
+            start=lambda: self._pool.take(argv, log),
+            log=log,
+            grace_s=3.0,
+            hung_after_s=_WORKER_HUNG_S,
+        )
+
+
+async def _feed_watchdog(every_s: float) -> None:
+    while True:
+        notify.tell("WATCHDOG=1")
+        await asyncio.sleep(every_s)
 
 
 def _has_terminal() -> bool:
@@ -266,16 +264,36 @@ def _has_terminal() -> bool:
 
 
 def up(settings: Settings, say: Say, on_ready: Callable[[Plan], None]) -> None:
-    """Run everything in the foreground until SIGINT or SIGTERM. Raises ``StartError``, ``InTheWay``."""
+    """Run everything in the foreground until SIGINT or SIGTERM. Raises ``StartError``, ``BadSettings``."""
     os.umask(0o077)  # whatever a part creates is this user's alone
     home = settings.home_dir
-    home.create()
-    held = lock.take(home)
+    held = -1
     try:
+        home.create()
+        held = lock.take(home)
         plan = prepare(settings, home)
         asyncio.run(_main(plan, say, on_ready))
+    except OSError as error:
+        raise cannot_write(home, error) from error
     finally:
-        os.close(held)
+        if held >= 0:
+            os.close(held)
+
+
+def cannot_write(home: Home, error: OSError) -> Exception:
+    """What a failure in the data folder means, and what to do; other errors as they are."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            advice = "make room there, or name another folder with --home"
+        case errno.EROFS:
+            advice = "the disk is mounted read-only: see `dmesg` for why, or name another folder with --home"
+        case errno.EIO:
+            advice = "the disk fails: see `dmesg`"
+        case errno.ENOTDIR | errno.EEXIST:
+            advice = "something there is a file and no folder; name another with --home"
+        case _:
+            return error
+    return StartError(f"the data folder {home.root} cannot be used: {error.strerror}; {advice}")
 
 
 async def _main(plan: Plan, say: Say, on_ready: Callable[[Plan], None]) -> None:

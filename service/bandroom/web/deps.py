@@ -42,12 +42,15 @@ class Site:
 
     def mqtt_address(self) -> dict[str, Any]:
         """Where clients reach the broker: by TCP, and from browsers."""
-        parts = urlsplit(self.state.public_url)
+        parts, tls = urlsplit(self.state.public_url), self.state.tls
+        scheme = "wss" if parts.scheme == "https" else "ws"
+        ws_url = f"{scheme}://{parts.netloc}{parts.path}/mqtt"
+        if tls is not None:
+            return {"host": tls.name, "port": tls.mqtts_port, "tls": True, "ws_url": ws_url}
         host = self.state.mqtt_public_host or self.state.mqtt.host
         if host in ("0.0.0.0", "::"):  # noqa: S104  (compared, not bound)
             host = parts.hostname or host
-        scheme = "wss" if parts.scheme == "https" else "ws"
-        return {"host": host, "port": self.state.mqtt.port, "ws_url": f"{scheme}://{parts.netloc}{parts.path}/mqtt"}
+        return {"host": host, "port": self.state.mqtt.port, "tls": False, "ws_url": ws_url}
 
     @property
     def is_https(self) -> bool:
