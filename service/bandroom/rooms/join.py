@@ -10,12 +10,13 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bandroom.auth.tokens import Claims, Minted, mint
 from bandroom.rooms import admin, nicknames
 from bandroom.rooms.control import Change, Control, Refused
-from bandroom.store import MemberRow, RoomRow, RoomState, TenantStore
+from bandroom.store import MemberRow, RoomRow, RoomState, StoreError, TenantStore
 from bandroom.wire import gate_log as g
 from bandroom.wire.ids import BadId, JoinCode, TenantId
 
@@ -33,6 +34,15 @@ class JoinRequest:
     key: str | None = None
     nickname: str | None = None
     cookie: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A pupil's place, on record. ``cookie`` is for the browser to keep."""
+
+    member: MemberRow
+    room: RoomRow
+    cookie: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +69,46 @@ def has_right_key(control: Control, request: JoinRequest) -> bool:
 
 
 def join(control: Control, request: JoinRequest) -> Joined:
-    """Let a pupil in. Raises ``NoSuchRoom``, and ``Refused`` for a name that cannot be shown."""
+    """Let one pupil in. Raises ``NoSuchRoom``, ``Refused`` for a name that cannot be shown, and ``StoreError``."""
+    (seat,) = seat_all(control, [request])
+    if isinstance(seat, Exception):
+        raise seat
+    return sign(control, seat)
+
+
+def seat_all(control: Control, requests: Iterable[JoinRequest]) -> list[Seat | Refused | StoreError]:
+    """Let pupils in with one commit for all of them: for each, in order, the seat, or why there is none.
+
+    All seats are durable when this returns. Raises ``StoreError`` when the commit fails; then none is.
+    """
+    with control.change() as change:
+        found = [_try_seat(control, change, request, again=False) for request in requests]
+    return [_seat_again(control, it) if isinstance(it, JoinRequest) else it for it in found]
+
+
+def sign(control: Control, seat: Seat) -> Joined:
+    """The token for a seat. Touches nothing of the control plane that changes, so any thread may do it."""
+    room, now_s, ttl_s = seat.room, control.wall_s(), control.limits.token_ttl_s
+    minted = mint(control.keys, room.tenant, seat.member.sub, room.room, now_s=now_s, ttl_s=ttl_s)
+    return Joined(minted, seat.member, room, seat.cookie)
+
+
+def _seat_again(control: Control, request: JoinRequest) -> Seat | Refused | StoreError:
+    """Seat one who was kicked, in a change of its own: the gate may have to hear of it, and that may fail."""
+    try:
+        with control.change() as change:
+            found = _try_seat(control, change, request, again=True)
+    except StoreError as error:
+        return error
+    assert not isinstance(found, JoinRequest)  # noqa: S101  (only where `again` is false)
+    return found
+
+
+def _try_seat(control: Control, change: Change, request: JoinRequest, *, again: bool) -> Seat | Refused | JoinRequest:
+    """A seat, or why there is none; the request itself where it is of one who was kicked and ``again`` is false."""
     room = _room_of(control, request)
     if room is None or (request.key is not None and not _same(room.join_key, request.key)):
-        raise NoSuchRoom
+        return NoSuchRoom()
     rows = control.store.for_tenant(room.tenant)
     cookie = request.cookie if _is_cookie(request.cookie) else None
     cookie = cookie or secrets.token_urlsafe(COOKIE_BYTES)
@@ -70,22 +116,20 @@ def join(control: Control, request: JoinRequest) -> Joined:
     back = next((member for member in known if member.kicked_at is None), None)
     # Whoever is in already may come back into a locked room; nobody new may.
     if room.state is RoomState.CLOSED or (room.state is RoomState.LOCKED and back is None):
-        raise NoSuchRoom
+        return NoSuchRoom()
     try:
         name = None if request.nickname is None or not request.nickname.strip() else nicknames.typed(request.nickname)
     except nicknames.BadName as error:
-        raise Refused("bad_request", str(error)) from error
-    member = back
-    if member is None:
-        with control.change() as change:
-            member = admin.add_member(control, rows, room.room, admin.new_subject(rows), name, _hash(room, cookie))
-            _inherit_mute(change, rows, room, known, member)
-            if known and change.gate:
-                room = control.put_info(change, room)
-    minted = mint(
-        control.keys, room.tenant, member.sub, room.room, now_s=control.wall_s(), ttl_s=control.limits.token_ttl_s
-    )
-    return Joined(minted, member, room, cookie)
+        return Refused("bad_request", str(error))
+    if back is not None:
+        return Seat(back, room, cookie)
+    if known and not again:
+        return request
+    member = admin.add_member(control, rows, room.room, admin.new_subject(rows), name, _hash(room, cookie))
+    _inherit_mute(change, rows, room, known, member)
+    if change.gate:
+        room = control.put_info(change, room)
+    return Seat(member, room, cookie)
 
 
 def renew(control: Control, claims: Claims) -> Minted:

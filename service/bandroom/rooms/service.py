@@ -25,6 +25,7 @@ from bandroom.rooms import upkeep
 from bandroom.rooms.commands import Commands
 from bandroom.rooms.control import Actor, Control, Limits, Refused, Teacher, name_of
 from bandroom.rooms.effects import Effect, Publish, TellGate
+from bandroom.rooms.entrance import Entrance
 from bandroom.rooms.figures import Figures
 from bandroom.rooms.gate_log import GateLog, GateLogFailed, has_read, known_kids
 from bandroom.rooms.outbox import Outbox
@@ -69,6 +70,7 @@ class RoomsService:
         self.connected = asyncio.Event()
         self.connection: Connection | None = None
         self.figures = Figures()
+        self.entrance = Entrance(self)
         self._loop = asyncio.get_running_loop()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._group: asyncio.TaskGroup | None = None

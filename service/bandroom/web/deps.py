@@ -67,7 +67,8 @@ class Body(BaseModel):
 _bearer = HTTPBearer(auto_error=False, description="The owner's token, or a teacher's")
 
 
-def site(request: Request) -> Site:
+# Dependencies are coroutines, all of them: a plain function is sent to a thread, which costs more than it does.
+async def site(request: Request) -> Site:
     """The installation that the app was made for."""
     found: Site = request.app.state.site
     return found
@@ -102,14 +103,14 @@ def _check(service: RoomsService, claims: Claims) -> None:
 Asking = Annotated[Owner | Claims, Depends(who)]
 
 
-def owner(asking: Asking) -> Owner:
+async def owner(asking: Asking) -> Owner:
     """The machine's owner. Raises ``ApiError`` 403 for others."""
     if not isinstance(asking, Owner):
         raise ApiError(403, "forbidden", "only the machine's owner may do this")
     return asking
 
 
-def director(tenant: TenantId, asking: Asking) -> Actor:
+async def director(tenant: TenantId, asking: Asking) -> Actor:
     """Whoever may command the tenant of the path. Raises ``ApiError`` 403, ``Refused``."""
     actor: Actor = asking if isinstance(asking, Owner) else teacher_of(asking)
     if not may_direct(actor, tenant):

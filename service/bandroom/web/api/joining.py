@@ -80,7 +80,7 @@ async def join(
         text = "too many wrong codes from here: wait a little, or use the link"
         raise ApiError(429, "limit", text, {"Retry-After": str(int(wait_s) + 1)})
     try:
-        joined = await service.call(joining.join, control, asked)
+        joined = await service.entrance.join(asked)
     except NoSuchRoom:
         service.figures.joins.labels("no such room").inc()
         site.throttle.failed(address, time.monotonic())
