@@ -37,6 +37,12 @@ class ManualLocalClock:
         self._now_us = target
         await settle()
 
+    async def suspend(self, us: int) -> None:
+        """Move on by ``us`` µs as on a machine that sleeps: whoever was to wake meanwhile wakes afterwards."""
+        await settle()
+        self._now_us += us
+        await self.advance(0)
+
 
 async def settle() -> None:
     """Let every task run until all of them wait. (Each turn of the loop runs what the turn before made ready.)"""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from bandroom.music.error_report import ErrorReport
 from bandroom.music.ping_plan import STEP_US, PingPlan
+from bandroom.music.slew import Settling
 from bandroom.wire.messages import ClockPing, ClockReply
 
 from bandroom_devices.exchange import ClockExchange
@@ -40,6 +41,7 @@ class Timekeeper:
         self._exchange = ClockExchange()
         self._burst_due = Flag()
         self._settled = False  # a whole burst has been heard
+        self._settling = Settling()
         self.settled = Flag()
         """Set when the first burst is over."""
 
@@ -75,7 +77,7 @@ class Timekeeper:
                 await sleep_until(self._clock, plan.next_us or 0, unless=self._burst_due)
 
     def settle(self) -> None:
-        """Put to use what a burst has told; from the first time on the clock is slewed while music plays."""
+        """Put to use what a burst has told; once the clock is good it is slewed while music plays."""
         self._settled = self._settled or self.time.synced
         self._steer()
 
@@ -87,7 +89,9 @@ class Timekeeper:
 
     def _steer(self) -> None:
         now_us, was_synced = self._clock.now_us(), self.time.synced
-        playing = self._settled and was_synced and self._is_playing(now_us)
+        # While the clock is still being found it is set anew, playing or not: nobody has settled into the beat yet.
+        found = self._settled and was_synced and self._settling.done(now_us, self.time.bound_us(now_us))
+        playing = found and self._is_playing(now_us)
         steady = self.time.steer(now_us, playing=playing)
         self.resyncs += not steady
         if self.time.synced and not (playing and was_synced and steady):

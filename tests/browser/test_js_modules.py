@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from bandroom.music.ping_plan import PingPlan
 
 JS = Path(__file__).parents[2] / "service" / "bandroom" / "web" / "static" / "js"
 
@@ -81,6 +82,38 @@ def test_clock_takes_only_its_own_replies(js: Runs) -> None:
     assert result["before"] == 0
     assert result["added"] == [[1e6, 5000001002000000, 5000001002000000, 1_004_000]]
     assert result["server"] == 5e9 + 1_004_000
+
+
+@pytest.mark.parametrize("bound_us", [800, 5_000])
+def test_pings_are_sent_as_the_plan_has_them(js: Runs, bound_us: int) -> None:
+    """Over two minutes, on a good link and on one with jitter: burst for burst when `PingPlan` has them."""
+    asked = js(
+        """
+        const { RoomClock } = await load("clock.js");
+        let now = 0, order = 0;
+        const timers = new Map(), sent = [];
+        globalThis.setTimeout = (action, ms) => { timers.set(++order, [now + ms * 1000, action]); return order; };
+        globalThis.clearTimeout = (timer) => timers.delete(timer);
+        const filter = () => ({ add: () => {}, synced: true, offsetAt: () => 5e9, boundAt: () => %d });
+        const clock = new RoomClock({ filter, send: () => sent.push(now), now: () => now });
+        clock.start();
+        clock.replies = 1;
+        while (now < 120e6) {
+          const [timer, [at, action]] = [...timers].reduce((a, b) => (b[1][0] < a[1][0] ? b : a));
+          timers.delete(timer);
+          now = at;
+          action();
+        }
+        return sent;
+        """
+        % bound_us
+    )
+    plan, planned = PingPlan(), list[int]()
+    plan.start(0)
+    while (at_us := plan.next_us or 0) < 120_000_000:
+        if plan.due(at_us, bound_us):
+            planned.append(at_us)
+    assert [at for at in asked if at < 120_000_000] == planned
 
 
 METRONOME = """

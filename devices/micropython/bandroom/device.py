@@ -13,12 +13,20 @@ from .tempo_map import TempoMap
 
 BURST = 8
 STEP_MS = 30
-# Bursts: how often, until when after connecting (s).
-PACE = ((1, 10), (2, 60), (10, None))
+# Bursts: until when after connecting, and how often (ms). On a link with jitter, where the error bound is above 2 ms,
+# they are to be more.
+PACE = ((10000, 1000), (60000, 2000), (None, 10000))
+JITTERY_PACE = ((5000, 500), (60000, 1000), (None, 2000))
+JITTERY_US = 2000
 LATE_US = 100000
+# Nobody asked for a beat for this long although some were due: the board slept, or was busy, and comes back at a bar.
+SLEPT_US = 1000000
 HANGING_US = 30000000
 MAX_SLEW = 0.005
 RESYNC_US = 30000
+# A clock is set anew with each burst, and only then slewed, until its bound has been this small or it is this old.
+SETTLED_US = 5000
+SETTLING_US = 10000000
 # The error bound is told when it has doubled or halved, this seldom at most.
 TELL_MS = 10000
 AGAIN_MS = 20000
@@ -43,20 +51,29 @@ class Steered:
         self.set = False
         self._at = self._from = self._gap = 0
         self._skew = 0.0
+        self._known = None
+        self._settled = False
 
     def offset_at(self, local):
         passed = max(local - self._at, 0)
         reach = int(MAX_SLEW * passed)
         return self._from + int(self._skew * passed) + min(max(self._gap, -reach), reach)
 
-    def steer(self, local, offset, skew, playing):
+    # True when whoever plays should be silent until the next bar.
+    def steer(self, local, offset, skew, bound, playing):
         now = self.offset_at(local)
-        jump = not self.set or not playing or abs(offset - now) > RESYNC_US
+        if self._known is None:
+            self._known = local
+        free = not self.set or not self._settled or not playing
+        self._settled = self._settled or bound <= SETTLED_US or local - self._known >= SETTLING_US
+        wide = abs(offset - now) > RESYNC_US
+        jump = free or wide
         self._from = offset if jump else now
         self._gap = 0 if jump else offset - now
         self._at = local
         self._skew = skew
         self.set = True
+        return wide and not free
 
 
 class Device:
@@ -81,6 +98,8 @@ class Device:
         self._seq = 0
         self._sent = {}
         self._after = None
+        self._looked = None
+        self._resting = False
         self._moved = False
         self._sounding = {}
         self._presence = "tenant/%s/presence/%s" % (tenant, sub)
@@ -110,7 +129,8 @@ class Device:
         bound = self._filter.bound_at(self.clock.us())
         return None if bound is None else round(bound)
 
-    # The next beat, at its time: (n, bar, pos, bpm, t, d). Waits while the room stands still or there is none.
+    # The next beat, at its time: (n, bar, pos, bpm, t, d). Waits while the room stands still or there is none. After a
+    # sleep of the board that is the first beat of a bar.
     async def beat(self):
         while True:
             if self.map is None or not self.synced:
@@ -119,8 +139,15 @@ class Device:
             now = self.now()
             if self._after is None:
                 self._after = now - 1
+            slept = self._looked is not None and now - self._looked > SLEPT_US
+            self._looked = now
+            if slept:
+                missed = self.map.next_beat(self._after)
+                self._resting = self._resting or (missed is not None and missed[4] < now - LATE_US)
             # What was missed while the board was busy stays missed.
-            beat = self.map.next_beat(max(self._after, now - LATE_US))
+            beat = self.map.next_beat(max(self._after, now if self._resting else now - LATE_US))
+            while self._resting and beat is not None and beat[2] != 1:
+                beat = self.map.next_beat(beat[4])
             if beat is None:
                 await asyncio.sleep_ms(20)
                 continue
@@ -131,7 +158,8 @@ class Device:
                 continue
             while left > 0:
                 left = beat[4] - self.now()
-            self._after = beat[4]
+            self._after = self._looked = beat[4]
+            self._resting = False
             return beat
 
     # Begin a note now; True if it was sent.
@@ -226,9 +254,12 @@ class Device:
                 await asyncio.sleep_ms(STEP_MS)
             self._steer()
             await self._tell_error()
-            age = time.ticks_diff(time.ticks_ms(), began) // 1000
-            pause = [every for every, until in PACE if until is None or age < until][0]
-            for _ in range(pause * 20):
+            burst = time.ticks_ms()
+            age = time.ticks_diff(burst, began)
+            bound = self.error_us()
+            pace = PACE if bound is not None and bound <= JITTERY_US else JITTERY_PACE
+            pause = [every for until, every in pace if until is None or age < until][0] - BURST * STEP_MS
+            while time.ticks_diff(time.ticks_ms(), burst) < pause:
                 self._expire()
                 if self._moved:
                     began = time.ticks_ms()
@@ -246,7 +277,10 @@ class Device:
         if self._filter.synced:
             local = self.clock.us()
             playing = self.map is not None and self.synced and self.map.running_at(self.now())
-            self._time.steer(local, self._filter.offset_at(local), self._filter.skew_ppm * 1e-6, playing)
+            known = self._filter
+            skew, bound = known.skew_ppm * 1e-6, known.bound_at(local)
+            if self._time.steer(local, known.offset_at(local), skew, bound, playing):
+                self._resting = True
 
     def _message(self, topic, payload, retained):
         local = self.clock.us()
@@ -294,7 +328,8 @@ class Device:
                 await self._mqtt.unsubscribe(*self._topics())
             self._silence(lambda player, since: True)
             self.room = room
-            self.map = self._after = None
+            self.map = self._after = self._looked = None
+            self._resting = False
             if room:
                 await self._mqtt.subscribe(*self._topics())
         except OSError:

@@ -31,11 +31,14 @@ class Settling:
         self._done = False
 
     def done(self, local_us: float, bound_us: float) -> bool:
-        """Ask at each steering, with the bound of now; once True it stays so."""
+        """Ask at each steering, with the bound of now. The one that finds the clock good still sets it; from the next
+        one on this is True for good.
+        """
         if self._known_us is None:
             self._known_us = local_us
-        self._done = self._done or bound_us <= SETTLED_US or local_us - self._known_us >= SETTLING_US
-        return self._done
+        was_done = self._done
+        self._done = was_done or bound_us <= SETTLED_US or local_us - self._known_us >= SETTLING_US
+        return was_done
 
 
 class SlewedClock:

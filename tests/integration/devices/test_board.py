@@ -105,6 +105,25 @@ async def test_a_board_plays_on_the_beat_of_its_room_and_hears_classmates(microp
         assert all(beat["t"] % 250_000 == beats[0]["t"] % 250_000 for beat in beats)
 
 
+@pytest.mark.parametrize(
+    ("jump_us", "what", "first"),
+    [(0, "clock", (2, 3)), (250_000, "clock", (3, 4)), (1_370_000, "clock", (12, 1)), (1_370_000, "offset", (12, 1))],
+)
+def test_after_a_sleep_a_board_comes_back_at_a_bar(
+    micropython: str, jump_us: int, what: str, first: tuple[int, int]
+) -> None:
+    """Asleep for over a second while beats were due, or its clock found to be far off: the next beat is the first of a
+    bar and nothing is replayed. A stall of less leaves out what is over, and goes on with the next beat."""
+    argv = [micropython, str(HERE / "board_sleeps.py"), str(BOARD), str(jump_us), what]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    said = json.loads(ran.stdout)
+    assert [tuple(beat[:2]) for beat in said["before"]] == [(0, 1), (1, 2)]
+    assert tuple(said["after"][0][:2]) == first
+    assert [beat[0] for beat in said["after"]] == list(range(first[0], first[0] + 6))
+    assert all(beat[2] >= 0 for beat in said["after"])
+
+
 @pytest.mark.rule("PRES-4")
 async def test_a_board_tells_by_how_much_its_clock_may_be_off(micropython: str, school: Any) -> None:
     """It stands beside its name within seconds, as any other device's."""

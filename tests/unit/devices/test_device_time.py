@@ -197,6 +197,48 @@ async def test_a_member_whom_nobody_tells_of_after_a_reconnect_has_gone() -> Non
     dropping.cancel()
 
 
+@pytest.mark.parametrize(("asleep_us", "first_pos"), [(3_300_000, 1), (700_000, 3)])
+async def test_after_a_sleep_of_the_machine_it_comes_back_at_a_bar(asleep_us: int, first_pos: int) -> None:
+    """Beats missed in a sleep of seconds are not replayed, and the first one after it begins a bar; after a stall of
+    less than a second it is the next one."""
+    bench, heard = Bench(0, 0), list[tuple[Beat, int]]()
+    follower = asyncio.create_task(follow(bench, heard))
+    await bench.exchange()
+    bench.map(running())
+    await bench.true.advance(1_950_000 if first_pos == 1 else 2_300_000)
+    before = len(heard)
+    await bench.true.suspend(asleep_us)
+    woke_us = bench.server_us()
+    await bench.true.advance(4_000_000)
+    follower.cancel()
+    first, _ = heard[before]
+    assert first.t >= woke_us - 100_000
+    assert first.pos == first_pos
+    assert all(0 <= at_us - beat.t <= 100_000 for beat, at_us in heard)
+    assert [beat.n for beat, _ in heard[before:]] == list(range(first.n, first.n + len(heard) - before))
+
+
+async def test_over_a_bad_network_the_clock_is_set_until_it_is_good() -> None:
+    """20 ms wrong after a first burst that took 45 ms one way: with the next, quick one it is right at once and not
+    after four seconds of slewing; from then on it is slewed."""
+    bench = Bench(0, 0)
+    bench.map(running())
+    for _ in range(BURST):
+        ping = bench.core.keeper._exchange.ping(bench.clock.now_us())
+        await bench.true.advance(45_000)
+        t_us = bench.server_us()
+        await bench.true.advance(5_000)
+        bench.hand(ROOM.clock_reply(ANN), m.ClockReply(ping.nonce, ping.seq, t_us))
+    bench.core.keeper.settle()
+    assert abs(bench.device.now_us() - bench.server_us()) == pytest.approx(20_000, abs=200)
+    await bench.true.advance(700_000)
+    await bench.exchange(200)
+    assert abs(bench.device.now_us() - bench.server_us()) <= 100
+    bench.ahead_us = 20_000
+    await bench.exchange(200)
+    assert abs(bench.device.now_us() - bench.server_us()) > 19_000
+
+
 async def test_a_clock_that_was_far_off_comes_in_again_at_a_bar() -> None:
     """The server's clock stepped by 1.3 s (another machine took over): no beat is played until the next bar."""
     bench, heard = Bench(0, 0), list[tuple[Beat, int]]()

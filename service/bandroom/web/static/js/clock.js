@@ -5,13 +5,18 @@ import { SlewedOffset } from "./slew.js";
 
 export const BURST = 8;
 export const BURST_GAP_MS = 30;
-/** ms after the first burst, which falls into the busiest time of a page: the ones that follow it. */
-const EARLY_MS = [700, 2_500];
+/** Bursts, as the server's ping_plan.py has them: [until ms after the start, ms from one to the next]. */
+const PACE = [[10_000, 1_000], [60_000, 2_000], [Infinity, 10_000]];
+/** While the error bound is above 2 ms, as it stays on a link with jitter. */
+const JITTERY_PACE = [[5_000, 500], [60_000, 1_000], [Infinity, 2_000]];
+const JITTERY_US = 2_000;
+/** How often it is looked whether anything still comes back. */
+const LISTEN_MS = 10_000;
 /** ms after joining in which the offset may still be set anew without slewing: nobody has settled into the beat. */
 const SETTLING_MS = 1_500;
-const SOON_MS = 10_000;
-const LATER_MS = 20_000;
-const KNOWN_AFTER_MS = 90_000;
+/** Over a bad network that goes on until the bound has been this small, or for so many ms. */
+const SETTLED_US = 5_000;
+const SETTLING_AT_MOST_MS = 10_000;
 const ZEROS = "0".repeat(16);
 const STEER_MS = 500;
 /** ms in which a burst must have brought one reply. */
@@ -49,6 +54,8 @@ export class RoomClock extends EventTarget {
   #timers = new Set();
   #startedAt = 0;
   #settledAt = null;
+  #settled = false;
+  #listenedAt = -Infinity;
   #wall = 0;
   #running = false;
   #heardAt = 0;
@@ -72,8 +79,8 @@ export class RoomClock extends EventTarget {
     this.#nonce = Array.from({ length: 8 }, () => Math.floor(this.random() * 36).toString(36)).join("");
     this.#wall = Date.now() - this.now() / 1000;
     this.#settledAt ??= this.now() + SETTLING_MS * 1000;
+    this.#listenedAt = -Infinity;
     this.#round();
-    for (const ms of EARLY_MS) this.#after(ms, () => this.burst());
     this.#every(STEER_MS, () => {
       this.#steer();
       this.dispatchEvent(new Event("steered"));
@@ -148,10 +155,18 @@ export class RoomClock extends EventTarget {
   }
 
   #round() {
+    const began = this.now();
     this.burst();
-    this.#listen();
-    const known = this.now() - this.#startedAt > KNOWN_AFTER_MS * 1000;
-    this.#after(known ? LATER_MS : SOON_MS, () => this.#round());
+    if (began - this.#listenedAt >= LISTEN_MS * 1000) {
+      this.#listenedAt = began;
+      this.#listen();
+    }
+    const lasts = BURST * BURST_GAP_MS;
+    this.#after(lasts, () => {
+      const age = (began - this.#startedAt) / 1000;
+      const [, every] = (this.boundUs > JITTERY_US ? JITTERY_PACE : PACE).find(([until]) => age < until);
+      this.#after(every - lasts, () => this.#round());
+    });
   }
 
   #steer() {
@@ -159,10 +174,19 @@ export class RoomClock extends EventTarget {
     if (!this.replies || !this.filter.synced) return;
     const first = !this.#offset.set;
     const now = this.now();
-    const free = now < this.#settledAt || !this.isPlaying();
+    const free = !this.#hasSettled(now) || !this.isPlaying();
     const jumped = this.#offset.steer(now, this.filter.offsetAt(now), free);
     if (first) this.dispatchEvent(new Event("synced"));
     if (jumped) this.dispatchEvent(new Event("jump"));
+  }
+
+  #hasSettled(now) {
+    if (now < this.#settledAt) return false;
+    // The steering that finds the clock good still sets it.
+    const before = this.#settled;
+    const late = now - this.#settledAt >= (SETTLING_AT_MOST_MS - SETTLING_MS) * 1000;
+    this.#settled ||= late || this.filter.boundAt(now) <= SETTLED_US;
+    return before;
   }
 
   /** performance.now() stands still while some devices sleep; the wall clock, read only for this, shows it. */
