@@ -79,6 +79,8 @@ class Connection:
     _max_queued: int
     _keepalive_s: int
     counters: Counters = field(default_factory=Counters)
+    on_unreadable: Callable[[str, bytes, str], None] | None = None
+    """Told of each message that its topic does not carry: the topic's name, the payload, and what is wrong."""
     _link: Link | None = None
     _filters: dict[Filter, None] = field(default_factory=dict[Filter, None])
     _state: State = field(default_factory=lambda: Disconnected("not tried yet"))
@@ -256,6 +258,8 @@ class Connection:
             message = topic.model.decode(payload) if payload or not topic.retain else None
         except (BadMessage, ValueError) as error:
             self.counters.undecodable += 1
+            if self.on_unreadable is not None:
+                self.on_unreadable(name, payload, str(error))
             self._complain(
                 "cannot read %d message(s) so far, the last on %.100r: %s", self.counters.undecodable, name, error
             )

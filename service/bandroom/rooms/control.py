@@ -53,7 +53,7 @@ def done(
     return Reply(id=command_id, ok=True, rev=rev, n=n, t=t, code=code, err=None, text=None)
 
 
-def not_done(command_id: str, err: ErrorCode, text: str) -> Reply:
+def not_done(command_id: str | None, err: ErrorCode, text: str) -> Reply:
     """The reply to a command that was not done."""
     return Reply(id=command_id, ok=False, rev=None, n=None, t=None, code=None, err=err, text=text[:500])
 
@@ -110,6 +110,8 @@ class Control:
         self.limits = limits
         self.wall_s = wall_s
         self.roster = Roster(self.where)
+        self.closing: dict[tuple[TenantId, RoomId], int] = {}
+        """The rooms whose members were warned, and the server time (s) at which they close."""
         self._emit = emit
 
     # -- time
@@ -207,13 +209,29 @@ class Control:
     def info_message(self, room: RoomRow) -> RoomInfo:
         """The ``room`` topic's message."""
         muted = tuple(self.store.for_tenant(room.tenant).mutes(room.room))
+        closing_s = self.closing.get((room.tenant, room.room))
+        # What was done in the room since the warning has put the closing off.
+        is_closing = closing_s is not None and room.is_open and room.used_at + self.limits.idle_close_s <= closing_s
         return RoomInfo(
-            rev=room.info_rev, name=room.name, state=room.state.value, muted=muted, all_muted=room.all_muted
+            rev=room.info_rev,
+            name=room.name,
+            state=room.state.value,
+            muted=muted,
+            all_muted=room.all_muted,
+            closing_t=closing_s * US_PER_SECOND if closing_s is not None and is_closing else None,
         )
 
-    def put_info(self, change: Change, room: RoomRow) -> RoomRow:
-        """Record a room whose name, state, code or mutes changed, under a new revision, and publish it."""
-        room = replace(room, info_rev=self.next_rev(room.info_rev), used_at=self.now_s())
+    def closes_at_s(self, room: RoomRow) -> int:
+        """When an open room is closed if nobody comes or does anything before (server time)."""
+        return max(room.used_at + self.limits.idle_close_s, self.closing.get((room.tenant, room.room), 0))
+
+    def put_info(self, change: Change, room: RoomRow, *, used: bool = True) -> RoomRow:
+        """Record a room whose name, state, code or mutes changed, under a new revision, and publish it.
+
+        With ``used`` it counts as in use from now.
+        """
+        used_at = self.now_s() if used else room.used_at
+        room = replace(room, info_rev=self.next_rev(room.info_rev), used_at=used_at)
         self.store.for_tenant(room.tenant).put_room(room)
         change.effects.append(Publish(Room(room.tenant, room.room).info(), self.info_message(room)))
         return room

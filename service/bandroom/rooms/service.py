@@ -29,6 +29,7 @@ from bandroom.rooms.entrance import Entrance
 from bandroom.rooms.figures import Figures
 from bandroom.rooms.gate_log import GateLog, GateLogFailed, has_read, known_kids
 from bandroom.rooms.outbox import Outbox
+from bandroom.rooms.unreadable import Unreadable
 from bandroom.runstate import NotRunning, RunInfo
 from bandroom.store import Store, StoreError, Unavailable
 from bandroom.wire.ids import Role, RoomId, TenantId
@@ -70,6 +71,7 @@ class RoomsService:
         self.connected = asyncio.Event()
         self.connection: Connection | None = None
         self.figures = Figures()
+        self._unreadable = Unreadable()
         self.entrance = Entrance(self)
         self._loop = asyncio.get_running_loop()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
@@ -163,6 +165,7 @@ class RoomsService:
         endpoint = UnixSocket(str(self.home.broker_socket))
         async with connect(endpoint, credential, will=None, wait=False, max_queued=MAX_QUEUED) as connection:
             self.connection = connection
+            connection.on_unreadable = self._answer_unreadable
             await connection.subscribe(
                 Filter(Leaf.PRESENCE, None), Filter(Leaf.CONTROL, None), Filter(Leaf.MEMBER, None)
             )
@@ -173,6 +176,7 @@ class RoomsService:
                 group.create_task(self._listen(connection), name="listen")
                 group.create_task(self._make_good(), name="make good")
                 group.create_task(self._keep(1.0, upkeep.each_second), name="each second")
+                group.create_task(self._keep(5.0, upkeep.every_few_seconds), name="every few seconds")
                 group.create_task(self._keep(60.0, upkeep.each_minute), name="each minute")
 
     async def close(self) -> None:
@@ -229,6 +233,11 @@ class RoomsService:
             # In a task of its own: the next message need not wait until the gate has read.
             assert self._group is not None  # noqa: S101  (run made it)
             self._group.create_task(self._answer(Publish(topic, reply)), name="answer")
+
+    def _answer_unreadable(self, name: str, payload: bytes, why: str) -> None:
+        answer = self._unreadable.answer(name, payload, why, self._loop.time())
+        if answer is not None:
+            self.outbox.put([answer])
 
     async def _answer(self, answer: Publish) -> None:
         await self.in_force()

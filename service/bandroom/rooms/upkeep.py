@@ -11,15 +11,20 @@ from bandroom.rooms.effects import Publish
 from bandroom.rooms.gate_log import GateLogFailed
 from bandroom.rooms.life import FORGET_PUPILS, REST_S
 from bandroom.wire import gate_log as g
+from bandroom.wire.ids import RoomId, TenantId
 from bandroom.wire.messages import Assignment
 from bandroom.wire.topics import assignment
+
+InRoom = tuple[TenantId, RoomId]
 
 log = structlog.stdlib.get_logger(__name__)
 
 KEEP_REPLIES_S = 24 * 3600
 """How long a repeated command is recognised (s)."""
 WARN_BEFORE_S = 300
-"""How long before an idle room is closed the log says so (s)."""
+"""How long before an idle room is closed its members and the log are told (s); half its time at most."""
+LEAST_WARNING_S = 60
+"""And at least so long, even where nothing could be told in time: the service was not running (s)."""
 
 
 def forget_rested(control: Control, change: Change) -> None:
@@ -58,21 +63,48 @@ def forget_pupils(control: Control) -> None:
         log.info("pupils forgotten", tenant=room.tenant, room=room.room, count=len(members))
 
 
-def close_idle(control: Control) -> None:
-    """Close rooms where nobody was for too long; note that those with somebody are in use."""
+def note_use(control: Control) -> None:
+    """Note that the rooms with somebody in them are in use."""
     now_s = control.now_s()
     with control.change():
         for tenant, room in control.roster.occupied():
             control.store.for_tenant(tenant).touch_room(room, now_s)
-    idle_s = control.limits.idle_close_s
-    for room in control.store.unused_rooms(now_s - idle_s + WARN_BEFORE_S):
-        left_s = room.used_at + idle_s - now_s
-        if left_s > 0:
-            log.warning("room closes soon: nobody is there", tenant=room.tenant, room=room.room, in_s=left_s)
+
+
+def close_idle(control: Control) -> None:
+    """Close rooms where nobody was for too long, never without having told the room some time before.
+
+    Whoever comes, and whatever is done there, puts it off.
+    """
+    now_s, idle_s = control.now_s(), control.limits.idle_close_s
+    warn_s = min(WARN_BEFORE_S, idle_s // 2)
+    due = {(room.tenant, room.room): room for room in control.store.unused_rooms(now_s - idle_s + warn_s)}
+    occupied = control.roster.occupied() if due or control.closing else set[InRoom]()
+    for key in [key for key in control.closing if key not in due or key in occupied]:
+        _put_off(control, *key)
+    for key, room in due.items():
+        if key in occupied:
             continue
+        closing_s = control.closing.get(key)
+        if closing_s is None:
+            # A service that was away for long has warned nobody yet.
+            control.closing[key] = max(room.used_at + idle_s, now_s + min(LEAST_WARNING_S, warn_s))
+            with control.change() as change:
+                control.put_info(change, room, used=False)
+            log.warning("room closes soon: nobody is there", tenant=room.tenant, room=room.room)
+        elif closing_s <= now_s:
+            del control.closing[key]
+            with control.change() as change:
+                close(control, change, room)
+            log.info("room closed: nobody was there", tenant=room.tenant, room=room.room)
+
+
+def _put_off(control: Control, tenant: TenantId, name: RoomId) -> None:
+    del control.closing[tenant, name]
+    room = control.store.for_tenant(tenant).room(name)
+    if room is not None and room.is_open:
         with control.change() as change:
-            close(control, change, room)
-        log.info("room closed: nobody was there", tenant=room.tenant, room=room.room)
+            control.put_info(change, room)
 
 
 def mend_gate(control: Control) -> None:
@@ -90,9 +122,14 @@ def each_second(control: Control) -> None:
     mend_gate(control)
 
 
+def every_few_seconds(control: Control) -> None:
+    """Closing what nobody uses."""
+    close_idle(control)
+
+
 def each_minute(control: Control) -> None:
-    """Deleting and closing."""
+    """Deleting, and noting which rooms are in use."""
     forget_pupils(control)
     with control.change() as change:
         forget_rested(control, change)
-    close_idle(control)
+    note_use(control)

@@ -198,7 +198,7 @@ ErrorCode = Literal[
 class Reply(JsonMessage):
     """What became of a command: ``ok`` with what took effect and when, or the error in a code and in words."""
 
-    id: CommandId
+    id: CommandId | None = Field(None, description="the command's; missing where none could be read")
     ok: bool
     rev: Rev | None = None
     n: BeatNumber | None = Field(None, description="the beat from which it holds")

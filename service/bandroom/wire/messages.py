@@ -88,6 +88,9 @@ class RoomInfo(JsonMessage):
     state: Literal["open", "locked", "closed"]
     muted: Annotated[tuple[Subject, ...], Field(strict=False, max_length=400)] = ()
     all_muted: bool = False
+    closing_t: Micros | None = Field(
+        None, description="server time when the room is closed if nobody comes or does anything; missing while in use"
+    )
 
 
 class Member(JsonMessage):

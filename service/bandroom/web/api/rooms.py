@@ -104,7 +104,7 @@ def _room(site: Site, row: RoomRow) -> dict[str, Any]:
         "rev": row.tempo_rev,
         "all_muted": row.all_muted,
         "created_at": row.created_at,
-        "closes_at": row.used_at + site.service.control.limits.idle_close_s if row.is_open else None,
+        "closes_at": site.service.control.closes_at_s(row) if row.is_open else None,
         "rests_until": row.rests_until,
     }
 
