@@ -42,6 +42,8 @@ LONG_FILES = (
     "browser/test_outages.py",
 )
 DOWN_WITHIN_S = 30.0
+# Tests come from other addresses by saying so, as a proxy on this machine would.
+PROXY = {"BANDROOM_TRUSTED_PROXIES": "127.0.0.1"}
 
 
 def _die_with_us() -> None:
@@ -242,7 +244,7 @@ def _up_with_container(home: Home, cleanup: ExitStack) -> Stack:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    elsewhere = {"BANDROOM_EXTERNAL_BROKER": "true", "BANDROOM_GATE": "/usr/local/lib/bandroom_gate.so"}
+    elsewhere = {"BANDROOM_EXTERNAL_BROKER": "true", "BANDROOM_GATE": "/usr/local/lib/bandroom_gate.so", **PROXY}
     return up(home, "--mqtt-port", port, **elsewhere)
 
 
@@ -254,7 +256,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """
     home = Home(tmp_path_factory.mktemp("stack") / "home")
     with ExitStack() as cleanup:
-        running = _up_with_container(home, cleanup) if _docker_engine() else up(home)
+        running = _up_with_container(home, cleanup) if _docker_engine() else up(home, **PROXY)
         try:
             yield running
         finally:

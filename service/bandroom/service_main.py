@@ -148,6 +148,7 @@ async def serve(home: Home, args: argparse.Namespace) -> None:
     service = RoomsService(home, limits)
     try:
         app = create_app(Site(service, owner_token(home), state))
+        options: dict[str, Any] = {**UVICORN_OPTIONS, "forwarded_allow_ips": list(settings.trusted_proxies)}
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -155,7 +156,7 @@ async def serve(home: Home, args: argparse.Namespace) -> None:
             server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=GRACE_S,
-            **UVICORN_OPTIONS,
+            **options,
         )
         tls = FreshContext(home.tls_pair) if args.https_fd is not None else None
         server = _Server(config, None if args.https_fd is None else _inherited(args.https_fd), tls)

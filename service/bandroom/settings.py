@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -28,6 +30,19 @@ def _public_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _listed(value: Any) -> Any:
+    """A list may come as words with commas between, as in an environment variable."""
+    return [part for word in value.split(",") if (part := word.strip())] if isinstance(value, str) else value
+
+
+def _proxies(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses and networks. All the world is no proxy."""
+    for part in value:
+        if ipaddress.ip_network(part).prefixlen == 0:
+            raise ValueError("this would let everybody claim any address: name the proxy's own")
+    return value
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its default."""
 
@@ -43,6 +58,8 @@ class Settings(BaseSettings):
     http_port: Port = 8080
     public_url: Annotated[str, AfterValidator(_public_url)] | None = None
     """Address in links and QR codes, where it is not the one that is listened on (a proxy, a name)."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_proxies)] = ()
+    """Addresses or networks (``127.0.0.1, 10.0.0.0/24``) of proxies whose ``X-Forwarded-For`` says who is asking."""
     lan: bool = False
     """Listen on this machine's address in the local network, so that phones can join."""
     tls_cert: Path | None = None

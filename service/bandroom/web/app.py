@@ -12,6 +12,7 @@ from bandroom.web import api, pages, tunnel
 from bandroom.web.body import BodyLimit
 from bandroom.web.deps import Site
 from bandroom.web.errors import install
+from bandroom.web.origins import ProxyNotice
 from bandroom.web.tunnel import Tunnel
 from bandroom.wire.messages import Command
 
@@ -33,6 +34,7 @@ def create_app(site: Site) -> FastAPI:
     )
     install(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(ProxyNotice)
     app.include_router(api.router)
     app.include_router(tunnel.router)
     app.include_router(pages.router)

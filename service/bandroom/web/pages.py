@@ -15,6 +15,9 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
+from bandroom.web.deps import Site
+from bandroom.web.origins import host_known
+
 STATIC = Path(__file__).parent / "static"
 MQTT_JS = STATIC / "vendor" / "mqtt.esm.js"
 
@@ -28,17 +31,31 @@ _NO_MQTT_JS = (
     "This installation lacks mqtt.js, the part of the pages that speaks MQTT.\n"
     "Bring it with `python hatch_build.py` in the source tree, or install bandroom again.\n"
 )
+_STRANGE_NAME = (
+    "This band room does not know itself by the name in the address.\n"
+    "Open {} instead. If the name is right, whoever runs the band room sets it: bandroom up --public-url <address>\n"
+)
 _LINK = re.compile(r"https?://[^\s\x00-\x1f]{1,400}", re.ASCII)
 
 
-def security_headers(host: str | None) -> dict[str, str]:
-    """Headers of every page. Older Safari does not count WebSockets to the same host as 'self': they are named."""
-    sockets = f" ws://{host} wss://{host}" if host and _HOST.fullmatch(host) else ""
+HSTS_S = 30 * 24 * 3600
+
+
+def security_headers(host: str | None, *, is_https: bool = False) -> dict[str, str]:
+    """Headers of every page. Older Safari does not count WebSockets to the same host as 'self': they are named.
+
+    ``is_https``: browsers come by https, and are to do so from now on, on this name and none beside it.
+    """
+    sockets = ""
+    if host and _HOST.fullmatch(host):
+        sockets = f" wss://{host}" if is_https else f" ws://{host} wss://{host}"
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
         f"connect-src 'self'{sockets}; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+    strict = {"Strict-Transport-Security": f"max-age={HSTS_S}"} if is_https else {}
     return {
+        **strict,
         "Content-Security-Policy": policy,
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
@@ -52,8 +69,16 @@ def security_headers(host: str | None) -> dict[str, str]:
     }
 
 
+def _headers(request: Request) -> dict[str, str]:
+    site: Site = request.app.state.site
+    # Where plain http is served beside https, on another port, its pages must go on working by it.
+    return security_headers(request.headers.get("host"), is_https=site.is_https and request.url.scheme == "https")
+
+
 def _page(request: Request, name: str) -> Response:
-    headers = security_headers(request.headers.get("host"))
+    headers, public_url = _headers(request), request.app.state.site.state.public_url
+    if not host_known(request.headers.get("host"), public_url):
+        return PlainTextResponse(_STRANGE_NAME.format(public_url), status_code=421, headers=headers)
     if not MQTT_JS.is_file():
         return PlainTextResponse(_NO_MQTT_JS, status_code=503, headers=headers)
     return FileResponse(STATIC / name, media_type="text/html; charset=utf-8", headers=headers)
@@ -77,13 +102,19 @@ async def teacher(request: Request) -> Response:
     return _page(request, "index.html")
 
 
+@router.api_route("/screen", methods=["GET", "HEAD"])
+async def screen(request: Request) -> Response:
+    """And again: what hangs on the wall. Its token stands behind '#', too."""
+    return _page(request, "index.html")
+
+
 @router.api_route("/static/{path:path}", methods=["GET", "HEAD"])
 async def static(request: Request, path: str) -> Response:
     """Scripts, styles and pictures."""
     response = await _files.get_response(path, request.scope)
     if isinstance(response, FileResponse) and "gzip" in request.headers.get("accept-encoding", ""):
         response = await _packed(response)
-    response.headers.update(security_headers(request.headers.get("host")))
+    response.headers.update(_headers(request))
     return response
 
 

@@ -14,14 +14,15 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, WebSocket
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from bandroom.web.tunnel_limits import Doorkeeper, Limits, Refusal, address_key
+from bandroom.web.connections import PatientHttp, TunnelSocket
+from bandroom.web.origins import origin_allowed
+from bandroom.web.tunnel_limits import Doorkeeper, Limits, Pace, Refusal, address_key
 
 log = structlog.stdlib.get_logger(__name__)
 router = APIRouter()
@@ -31,13 +32,16 @@ BrokerAddress = Callable[[], tuple[str, int]]
 """Where the broker's TCP port is now (host, port); asked anew for each connection, as a restart may move it."""
 
 UVICORN_OPTIONS: dict[str, Any] = {
-    "ws": "websockets-sansio",
-    "ws_max_size": 2 * Limits().frame_bytes,
+    "http": PatientHttp,
+    "ws": TunnelSocket,
+    "ws_max_size": Limits().frame_bytes,
     "ws_per_message_deflate": False,
     "ws_ping_interval": 20.0,
     "ws_ping_timeout": 20.0,
+    # Nobody's word about another address counts unless the settings name who may give it.
+    "forwarded_allow_ips": [],
 }
-"""What uvicorn must be told for the tunnel: this implementation stops reading while the tunnel is busy, messages are
+"""What uvicorn must be told for the tunnel: these protocols stop reading while the tunnel is busy, messages are
 small, and compressing packets of 80 bytes would cost memory and time for nothing."""
 
 _CHUNK = 16_384
@@ -47,7 +51,9 @@ _CONNACK = 0x20
 _CREDENTIAL_REFUSALS = frozenset({1, 2, 4, 5, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
 
 # WebSocket close codes (RFC 6455, 7.4.1).
-_NORMAL, _UNSUPPORTED, _POLICY, _TOO_BIG, _TRY_LATER = 1000, 1003, 1008, 1009, 1013
+_NORMAL, _UNSUPPORTED, _POLICY, _TRY_LATER = 1000, 1003, 1008, 1013
+_BROKEN = frozenset({1002, 1007, 1008, 1009})
+"""Of a disconnect: the protocol below found the client's frames broken, too many or too big."""
 
 
 @dataclass(slots=True)
@@ -56,6 +62,7 @@ class Counters:
 
     opened: int = 0
     accepted: int = 0
+    held_up: int = 0
     refused_by_broker: int = 0
     refused_origin: int = 0
     refused_limit: int = 0
@@ -98,35 +105,6 @@ class Connack:
         return self.verdict
 
 
-def origin_of(url: str) -> str | None:
-    """Scheme, host and port of a URL in one spelling, the scheme's usual port left out; None if it is none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return None
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" if port in (None, usual) else f"{parts.scheme}://{host}:{port}"
-
-
-def origin_allowed(origin: str | None, host: str | None, public_url: str | None) -> bool:
-    """Whether a page of ``origin`` may open a tunnel at ``host`` (the Host header).
-
-    Browsers always send an Origin; without one it is a program, which no other site can have tricked.
-    """
-    if origin is None:
-        return True
-    theirs = origin_of(origin)
-    if theirs is None:
-        return False
-    scheme = theirs.partition("://")[0]
-    ours = {origin_of(f"{scheme}://{host}") if host else None, origin_of(public_url) if public_url else None}
-    return theirs in ours - {None}
-
-
 class Tunnel:
     """All tunnels of one service. ``now`` is a monotonic clock in seconds."""
 
@@ -143,6 +121,7 @@ class Tunnel:
         self._broker = broker
         self._public_url = public_url
         self._now = now
+        self._warned_at, self._unsaid = -1.0, 0
 
     def figures(self) -> dict[str, int]:
         """The counters and the number of open tunnels, for metrics."""
@@ -153,7 +132,7 @@ class Tunnel:
         headers = websocket.headers
         if not origin_allowed(headers.get("origin"), headers.get("host"), self._public_url):
             self.counters.refused_origin += 1
-            log.warning("tunnel refused: cross-site", origin=headers.get("origin", "")[:100])
+            self._warn("cross-site", origin=headers.get("origin", "")[:100], host=headers.get("host", "")[:100])
             await _deny(websocket, 403, "This page's address may not open /mqtt here: set public_url to allow it.")
             return
         if SUBPROTOCOL not in websocket.scope.get("subprotocols", []):
@@ -163,7 +142,7 @@ class Tunnel:
         entry = self.doorkeeper.enter(key, self._now())
         if isinstance(entry, Refusal):
             self.counters.refused_limit += 1
-            log.warning("tunnel refused", reason=entry.reason, address=key)
+            self._warn(entry.reason, address=key)
             await _deny(websocket, 429, "Too many connections: try again later.", entry.retry_after_s)
             return
         visit = _Visit(self, websocket, key)
@@ -187,6 +166,15 @@ class Tunnel:
         writer.transport.set_write_buffer_limits(high=_CHUNK)
         return reader, writer
 
+    def _warn(self, reason: str, **about: str) -> None:
+        """Log a refusal; one a second, as whoever is refused may try without end."""
+        now = self._now()
+        if now - self._warned_at < 1.0:
+            self._unsaid += 1
+            return
+        log.warning("tunnel refused", reason=reason, more_since=self._unsaid, **about)
+        self._warned_at, self._unsaid = now, 0
+
     def time(self) -> float:
         """Seconds of the tunnel's own clock."""
         return self._now()
@@ -204,8 +192,11 @@ class _Visit:
         self._connack = Connack()
         self._accepted = asyncio.Event()
 
-    def settle(self, verdict: int | None) -> None:
-        """Tell the doorkeeper once what the broker said; None = it never said anything."""
+    def settle(self, verdict: int | None, *, misused: bool = False) -> None:
+        """Tell the doorkeeper once what the broker said; None = it never said anything.
+
+        ``misused``: nobody signed in, and that was the client's doing.
+        """
         if not self._waiting:
             return
         self._waiting = False
@@ -215,7 +206,7 @@ class _Visit:
             doorkeeper.accepted(self._key, now)
         else:
             self._counters.refused_by_broker += verdict is not None
-            doorkeeper.failed(self._key, now, count=verdict in _CREDENTIAL_REFUSALS)
+            doorkeeper.failed(self._key, now, count=misused or verdict in _CREDENTIAL_REFUSALS)
 
     async def run(self) -> None:
         await self._websocket.accept(subprotocol=SUBPROTOCOL)
@@ -243,23 +234,22 @@ class _Visit:
 
     async def _up(self, writer: asyncio.StreamWriter) -> None:
         """Browser to broker. Awaiting ``drain`` leaves what the broker does not take in the browser's socket."""
+        limits, now = self._tunnel.limits, self._tunnel.time
+        pace = Pace(limits.up_bytes_per_s, limits.up_burst_bytes, limits.up_burst_bytes, now())
         first = True
         while True:
             message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
+                if message.get("code") in _BROKEN:
+                    self._bad()
                 raise _Ended(_NORMAL, "")
             data: bytes | None = message.get("bytes")
             if data is None:
-                self._counters.bad_frames += 1
-                raise _Ended(_UNSUPPORTED, "MQTT travels in binary messages")
-            if len(data) > self._tunnel.limits.frame_bytes:
-                self._counters.bad_frames += 1
-                raise _Ended(_TOO_BIG, "this message is too big")
+                raise self._bad(_UNSUPPORTED, "MQTT travels in binary messages")
             if not data:
                 continue
             if first and data[0] != _CONNECT:
-                self._counters.bad_frames += 1
-                raise _Ended(_POLICY, "the first packet must be CONNECT")
+                raise self._bad(_POLICY, "the first packet must be CONNECT")
             first = False
             self._counters.bytes_up += len(data)
             try:
@@ -267,6 +257,15 @@ class _Visit:
                 await writer.drain()
             except OSError:
                 raise _Ended(_NORMAL, "the broker closed") from None
+            if (wait := pace.spend(len(data), now())) > 0:
+                self._counters.held_up += 1
+                await asyncio.sleep(wait)
+
+    def _bad(self, code: int = _POLICY, reason: str = "") -> _Ended:
+        """Count what is no MQTT over WebSocket; the end to raise for it."""
+        self._counters.bad_frames += 1
+        self.settle(None, misused=True)
+        return _Ended(code, reason)
 
     async def _down(self, reader: asyncio.StreamReader) -> None:
         """Broker to browser. While the browser does not read, the broker's queue for it fills and then drops."""
@@ -298,6 +297,7 @@ class _Visit:
                 await self._accepted.wait()
         except TimeoutError:
             self._counters.timeouts += 1
+            self.settle(None, misused=True)
             raise _Ended(_POLICY, "no accepted CONNECT in time") from None
 
     async def _close(self, code: int, reason: str) -> None:

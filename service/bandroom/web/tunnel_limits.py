@@ -35,6 +35,10 @@ class Limits:
     """How long one message may wait for a browser that does not read."""
     frame_bytes: int = 16_384
     """Largest WebSocket message from a browser; a packet, which the broker limits to 8 KB, and then some."""
+    up_bytes_per_s: float = 65_536.0
+    """What one tunnel takes from its browser in the long run: four times what the gate lets a client publish."""
+    up_burst_bytes: float = 262_144.0
+    """What it takes at once. Beyond that the browser's own socket fills, and nobody else waits for it."""
     addresses: int = 10_000
     """Addresses remembered; the one idle longest is forgotten first."""
 
@@ -45,6 +49,22 @@ class Refusal:
 
     reason: str
     retry_after_s: float
+
+
+@dataclass(slots=True)
+class Pace:
+    """A bucket that fills by ``per_s`` up to ``burst`` and may be overdrawn once: then one has to wait."""
+
+    per_s: float
+    burst: float
+    left: float
+    at: float
+
+    def spend(self, amount: float, now: float) -> float:
+        """Take ``amount``: seconds to wait before the next."""
+        self.left = min(self.burst, self.left + (now - self.at) * self.per_s) - amount
+        self.at = now
+        return max(0.0, -self.left / self.per_s)
 
 
 @dataclass(slots=True)

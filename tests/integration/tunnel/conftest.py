@@ -40,13 +40,19 @@ class Door:
 
 
 @contextlib.asynccontextmanager
-async def _door_to(broker: tuple[str, int], limits: Limits | None = None, public_url: str | None = None):
-    """A web server whose tunnel leads to ``broker``."""
+async def _door_to(
+    broker: tuple[str, int],
+    limits: Limits | None = None,
+    public_url: str | None = None,
+    trusted: tuple[str, ...] = (),
+) -> AsyncIterator[Door]:
+    """A web server whose tunnel leads to ``broker``. ``trusted``: proxies whose word on addresses counts."""
     app = FastAPI()
     app.include_router(router)
     tunnel = Tunnel(lambda: broker, public_url, limits)
     app.state.tunnel = tunnel
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", **UVICORN_OPTIONS))
+    options = {**UVICORN_OPTIONS, "forwarded_allow_ips": list(trusted)}
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", **options))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
@@ -108,7 +114,7 @@ def mosquitto(tmp_path: Path) -> Iterator[tuple[str, int]]:
 
 @pytest.fixture
 def door_to() -> Any:
-    """``async with door_to(broker, limits, public_url) as door``: a web server whose tunnel leads to ``broker``."""
+    """``async with door_to(broker, …) as door``: a web server whose tunnel leads to ``broker``; see ``_door_to``."""
     return _door_to
 
 

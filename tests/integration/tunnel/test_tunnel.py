@@ -9,7 +9,8 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from bandroom.testing import wait_until_async
-from bandroom.web.tunnel import Connack, origin_allowed
+from bandroom.web.origins import host_known, origin_allowed
+from bandroom.web.tunnel import Connack
 from bandroom.web.tunnel_limits import Doorkeeper, Limits, Refusal, address_key
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -355,18 +356,68 @@ async def test_nothing_but_the_broker_is_reached(door_to: Any, scripted_broker: 
     assert elsewhere == []
 
 
-async def test_behind_a_proxy_the_real_address_counts(door_to: Any, scripted_broker: Any) -> None:
-    """A proxy on this machine names the address that it speaks for; limits are kept by that one."""
+@pytest.mark.parametrize("trusted", [("127.0.0.1",), ("127.0.0.0/8", "::1")])
+async def test_behind_a_proxy_the_real_address_counts(trusted: Any, door_to: Any, scripted_broker: Any) -> None:
+    """A proxy that the settings name tells the address that it speaks for; limits are kept by that one, the last that
+    the proxy itself has seen, whatever the client wrote before it."""
     limits = Limits(per_address=1)
-    async with scripted_broker(accept_and_hold) as broker, door_to(broker, limits) as door:
-
-        async def come_from(address: str) -> ClientConnection:
-            headers = {"X-Forwarded-For": address}
-            return await connect(door.url, subprotocols=MQTT, additional_headers=headers, proxy=None)
-
-        first, second = await come_from("203.0.113.1"), await come_from("203.0.113.2")
-        with pytest.raises(InvalidStatus) as refused:
-            await come_from("203.0.113.1")
-        assert refused.value.response.status_code == 429
+    async with scripted_broker(accept_and_hold) as broker, door_to(broker, limits, trusted=trusted) as door:
+        first, second = await come_from(door, "203.0.113.1"), await come_from(door, "203.0.113.2")
+        for told in ("203.0.113.1", "198.51.100.7, 203.0.113.1"):
+            with pytest.raises(InvalidStatus) as refused:
+                await come_from(door, told)
+            assert refused.value.response.status_code == 429
         await first.close()
         await second.close()
+
+
+async def test_nobody_else_may_name_an_address(door_to: Any, scripted_broker: Any) -> None:
+    """Without a trusted proxy a client's own X-Forwarded-For is air: it gets round no limit."""
+    async with scripted_broker(accept_and_hold) as broker, door_to(broker, Limits(per_address=1)) as door:
+        first = await come_from(door, "203.0.113.1")
+        with pytest.raises(InvalidStatus) as refused:
+            await come_from(door, "203.0.113.2")
+        assert refused.value.response.status_code == 429
+        await first.close()
+
+
+async def come_from(door: Any, address: str) -> ClientConnection:
+    """A tunnel for which somebody claims that it comes from ``address``."""
+    headers = {"X-Forwarded-For": address}
+    return await connect(door.url, subprotocols=MQTT, additional_headers=headers, proxy=None)
+
+
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("192.168.1.20:8080", True),
+        ("[fe80::1]:8080", True),
+        ("localhost:8080", True),
+        ("musicserver", True),
+        ("band.local:8080", True),
+        ("band.example.org", True),
+        ("BAND.example.org:443", True),
+        ("evil.example:8080", False),
+        ("band.example.org.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("local.", True),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_names_that_another_site_could_own_are_not_ours(host: str | None, known: bool) -> None:
+    """A site that points its own name at this machine's address (DNS rebinding) has no page here: such a name is
+    ours only if it is the public URL's."""
+    assert host_known(host, "https://band.example.org") is known
+    assert origin_allowed(f"http://{host}", host, "https://band.example.org") is (known and host is not None)
+
+
+async def test_silence_counts_against_its_address(scripted_broker: Any, door_to: Any) -> None:
+    """Tunnels that are opened and left without a word are failures of their address, as wrong passwords are."""
+    limits = Limits(accept_s=0.05, failures_free=1, failures_per_s=0.001)
+    async with scripted_broker(accept_and_hold) as broker, door_to(broker, limits) as door:
+        for _ in range(3):
+            async with connect(door.url, subprotocols=MQTT, proxy=None) as ws:
+                with pytest.raises(ConnectionClosed):
+                    await ws.recv()
+        assert door.tunnel.counters.slowed >= 1
