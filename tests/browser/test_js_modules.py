@@ -94,7 +94,7 @@ def test_pings_are_sent_as_the_plan_has_them(js: Runs, bound_us: int) -> None:
         const timers = new Map(), sent = [];
         globalThis.setTimeout = (action, ms) => { timers.set(++order, [now + ms * 1000, action]); return order; };
         globalThis.clearTimeout = (timer) => timers.delete(timer);
-        const filter = () => ({ add: () => {}, synced: true, offsetAt: () => 5e9, boundAt: () => %d });
+        const filter = () => ({ add: () => {}, synced: true, offsetAt: () => 5e9, boundAt: () => BOUND });
         const clock = new RoomClock({ filter, send: () => sent.push(now), now: () => now });
         clock.start();
         clock.replies = 1;
@@ -105,8 +105,7 @@ def test_pings_are_sent_as_the_plan_has_them(js: Runs, bound_us: int) -> None:
           action();
         }
         return sent;
-        """
-        % bound_us
+        """.replace("BOUND", str(bound_us))
     )
     plan, planned = PingPlan(), list[int]()
     plan.start(0)

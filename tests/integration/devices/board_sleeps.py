@@ -1,6 +1,6 @@
 # Run by MicroPython's unix port: a board without a network, whose clock jumps on as one does that slept. Arguments: the
-# folder of the package, by how many µs the clock jumps after two beats (0: not at all), and "clock" or "offset": whether
-# it is local time that goes on, or server time that turns out to be elsewhere.
+# folder of the package, by how many µs the clock jumps after two beats (0: not at all), and "clock" or "offset":
+# whether it is local time that goes on, or server time that turns out to be elsewhere.
 # Prints one JSON line: beats before and after as [n, pos, by how many µs late].
 import asyncio
 import json
@@ -40,8 +40,8 @@ async def main():
         elif i == 2:
             now = clock.us()
             device._resting = device._time.steer(now, OFFSET + JUMP, 0.0, 100, True) or device._resting
-        n, bar, pos, bpm, t, d = await asyncio.wait_for(device.beat(), 20)
-        said.append([n, pos, device.now() - t])
+        beat = await asyncio.wait_for(device.beat(), 20)
+        said.append([beat[0], beat[2], device.now() - beat[4]])
     print(json.dumps({"before": said[:2], "after": said[2:]}))
 
 
