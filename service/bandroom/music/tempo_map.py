@@ -6,7 +6,8 @@ sent when a change falls due. Within one map position never goes back and beat n
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple, Self
 
 from bandroom.music.meter import Meter
@@ -16,6 +17,7 @@ from bandroom.music.units import PPQ, bpm_from_uq, uq_from_bpm
 __all__ = ["Beat", "Meter", "MeterChange", "Segment", "TempoMap"]
 
 _SLACK_US = 2
+_T, _K = attrgetter("t"), attrgetter("k")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,6 @@ class TempoMap:
     rev: int
     seg: tuple[Segment, ...]
     met: tuple[MeterChange, ...]
-    _ts: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    _ks: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.rev < 0 or not self.seg or not self.met:
@@ -66,8 +66,6 @@ class TempoMap:
             beats, bar_beats = o.n - m.n, m.meter.beats_per_bar
             if beats <= 0 or o.k - m.k != beats * m.meter.q or (o.bar - m.bar) * bar_beats != beats:
                 raise ValueError(f"the meter change at beat {o.n} is not at a bar line of the meter before it")
-        object.__setattr__(self, "_ts", tuple(s.t for s in self.seg))
-        object.__setattr__(self, "_ks", tuple(s.k for s in self.seg))
 
     @classmethod
     def initial(cls, rev: int, now_us: int, bpm: float, meter: Meter) -> Self:
@@ -80,7 +78,7 @@ class TempoMap:
     def segment_at(self, t_us: int) -> Segment:
         """The segment in force at `t_us` (the first one before its own time)."""
         last = self.seg[-1]
-        return last if last.t <= t_us else self.seg[max(bisect_right(self._ts, t_us) - 1, 0)]
+        return last if last.t <= t_us else self.seg[max(bisect_right(self.seg, t_us, key=_T) - 1, 0)]
 
     def position_at(self, t_us: int) -> float:
         """Position in ticks at server time `t_us`."""
@@ -92,7 +90,7 @@ class TempoMap:
 
         Where the map stands still, the time at which it goes on.
         """
-        i = bisect_right(self._ks, k) - 1
+        i = bisect_right(self.seg, k, key=_K) - 1
         if i < 0 or not self.seg[i].uq:
             return None
         s = self.seg[i]
@@ -146,7 +144,7 @@ class TempoMap:
         k = m.k + (n - m.n) * meter.q
         s = self.seg[-1]
         if k < s.k:
-            i = bisect_right(self._ks, k) - 1
+            i = bisect_right(self.seg, k, key=_K) - 1
             if i < 0:
                 return None
             s = self.seg[i]
@@ -183,7 +181,7 @@ class TempoMap:
                 d = s.t + (us + q * uq) // PPQ - t
                 return Beat(m.n + n, m.bar + bar, pos + 1, bpm_from_uq(uq, q), t, d)
         last = len(self.seg) - 1
-        first = last if self.seg[last].t <= after_us else max(bisect_right(self._ts, after_us) - 1, 0)
+        first = last if self.seg[last].t <= after_us else max(bisect_right(self.seg, after_us, key=_T) - 1, 0)
         for i in range(first, last + 1):
             s = self.seg[i]
             if not s.uq:
@@ -200,7 +198,7 @@ class TempoMap:
 
     def beat_at_or_before(self, t_us: int) -> Beat | None:
         """The last beat due at or before `t_us`, as far back as this map reaches, or None."""
-        for i in range(bisect_right(self._ts, t_us) - 1, -1, -1):
+        for i in range(bisect_right(self.seg, t_us, key=_T) - 1, -1, -1):
             s = self.seg[i]
             if not s.uq:
                 continue
