@@ -49,6 +49,9 @@ void status_write(struct status *status, const struct log *log, const struct key
     add(&page, "error %s\nkeys", error[0] ? error : "-");
     for (size_t i = 0; i < keys->rsa_count; i++)
         add(&page, " %s", keys->rsa[i].id);
+    add(&page, "\nmasters");
+    for (size_t i = 0; i < keys->master_count; i++)
+        add(&page, " %lld", (long long)keys->master[i].number);
     add(&page, "\nconnections %zu\n", status->connections);
     for (size_t i = 0; i < COUNT_COUNT; i++)
         add(&page, "%s %llu\n", count_names[i], (unsigned long long)status->count[i]);

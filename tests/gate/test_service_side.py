@@ -11,7 +11,7 @@ from bandroom.auth.service_credential import service_credential
 from bandroom.auth.tokens import mint
 from bandroom.clock import ServerClock, ensure_clock_file
 from bandroom.paths import Home
-from bandroom.rooms.gate_log import GateLog, has_read, known_kids
+from bandroom.rooms.gate_log import GateLog, has_read, known_keys
 from bandroom.wire.gate_log import Assign, Mute, Open
 from bandroom.wire.ids import ClientId, Role, RoomId, Subject, TenantId, UserName
 from gatekit import Broker, GateHome, eventually
@@ -57,7 +57,7 @@ def test_the_service_and_the_gate_understand_each_other(home: GateHome, start_br
     pupil.publish(f"{NAME}/clock/s-ann/q", b"abcdefgh 00 0000000000000000")
     assert before <= int(pupil.wait_message().payload[12:]) <= clock.now_us()
 
-    assert known_kids(own.gate_status) == {keys.signs_people.kid, keys.signs_service.kid}
+    assert known_keys(own.gate_status) == {keys.signs_people.kid, keys.signs_service.kid, "master-1"}
     write_gate_keys(own, add_keys(own, masters=False))
     broker.reload()
-    eventually(lambda: len(known_kids(own.gate_status)) == 4, "the new keys")
+    eventually(lambda: len(known_keys(own.gate_status)) == 5, "the new keys")

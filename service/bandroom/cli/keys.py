@@ -26,10 +26,14 @@ def rotate(
     home: HomeOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """New keys. Nobody is thrown out: what the old ones signed stays good until it expires.
+    """New keys, in use once the broker has them. What the old ones signed stays good until it expires.
 
+    Nobody is thrown out.
     Device passwords of the last master key go on working until the next rotation with --devices.
     """
     with Api(home) as api:
         done = api.post("/api/keys/rotate", {"devices": devices})
-    emit(done, as_json=as_json, lines=[f"Tokens are signed with {done['signs']}; master keys {done['masters']}."])
+    numbers = " and ".join(str(number) for number in done["masters"])
+    said = f"Tokens are signed with {done['signs']}; device passwords of master key {numbers} open."
+    lines = [f"The broker has the new keys. {said}"]
+    emit(done, as_json=as_json, lines=lines)

@@ -129,13 +129,14 @@ def has_read(status: Path, file_id: str, seq: int) -> bool:
             return False
 
 
-def known_kids(status: Path) -> set[str]:
-    """The signing keys that the gate reports to know."""
+def known_keys(status: Path) -> set[str]:
+    """What the gate reports to know: the signing keys by their ids, and the master keys as ``master-<n>``."""
     try:
         lines = status.read_text("ascii", "replace").split("\n")
     except OSError:
         return set()
-    return next((set(line.split()[1:]) for line in lines if line.startswith("keys")), set[str]())
+    words = {line.split()[0]: line.split()[1:] for line in lines if line.split()}
+    return {*words.get("keys", []), *(f"master-{number}" for number in words.get("masters", []))}
 
 
 def entries_of(store: Store, now_s: int) -> Iterator[Entry]:

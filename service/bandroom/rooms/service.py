@@ -27,7 +27,7 @@ from bandroom.rooms.control import Actor, Control, Limits, Refused, Teacher, nam
 from bandroom.rooms.effects import Effect, Publish, TellGate
 from bandroom.rooms.entrance import Entrance
 from bandroom.rooms.figures import Figures
-from bandroom.rooms.gate_log import GateLog, GateLogFailed, has_read, known_kids
+from bandroom.rooms.gate_log import GateLog, GateLogFailed, has_read, known_keys
 from bandroom.rooms.outbox import Outbox
 from bandroom.rooms.unreadable import Unreadable
 from bandroom.runstate import NotRunning, RunInfo
@@ -147,9 +147,9 @@ class RoomsService:
         """
         ring = await self.call(add_keys, self.home, masters=masters)
         hang_up(self.home)
-        wanted = {key.kid for key in (*ring.people, *ring.service)}
+        wanted = {key.kid for key in (*ring.people, *ring.service)} | {f"master-{ring.masters[-1][0]}"}
         deadline = self._loop.time() + KEYS_READ_WITHIN_S
-        while not masters and not wanted <= known_kids(self.home.gate_status):
+        while not wanted <= known_keys(self.home.gate_status):
             if self._loop.time() > deadline:
                 raise Unavailable("the broker has not taken the new keys yet: send it SIGHUP, or restart it")
             await asyncio.sleep(_LOOK_EVERY_S)

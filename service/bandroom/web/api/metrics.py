@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from bandroom.certificate import CertificateStatus
 from bandroom.web.deps import Site, TheOwner, TheSite
 from bandroom.web.errors import responses
 
 router = APIRouter(tags=["health"])
-STALE_US = 5_000_000
-"""A worker that has not written its figures for so long (µs) hangs."""
+STALE_US = 3_000_000
+"""A worker that has not written its figures for so long (µs) hangs; soon after, the supervisor replaces it."""
 
 
 @router.get("/metrics", responses=responses(401, 403), response_class=Response)
@@ -27,7 +29,7 @@ async def metrics(_: TheOwner, site: TheSite) -> Response:
     """Figures for Prometheus, for the bearer of the owner's token."""
     rooms = await site.service.call(_rooms, site)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot([*rooms, *_gate(site), *_workers(site), *_own(site)]))
+    registry.register(_Snapshot([*rooms, *_gate(site), *_workers(site), *_certificate(site), *_own(site)]))
     text = generate_latest(registry) + generate_latest(site.service.figures.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
@@ -105,7 +107,7 @@ def _gate(site: Site) -> list[Metric]:
     report = read_gate(site.service.home.gate_status)
     found: list[Metric] = []
     for name, value in report.items():
-        if value.isdigit() and name != "status":
+        if value.isdigit() and name not in ("status", "masters"):  # its own number, and a key's
             kind = _gauge if name == "connections" else _counter
             found.append(kind(f"gate_{name}", f"The gate: {name.replace('_', ' ')}.", int(value)))
     file_id, seq = site.service.control.gate.position
@@ -160,6 +162,29 @@ def _workers(site: Site) -> list[Metric]:
             lateness.add_metric([worker], buckets, told.get("sum", 0) / 1e6)
             beats.add_metric([worker], total)
     return [lateness, *gauges.values(), late, beats]
+
+
+def certificate_state(site: Site) -> tuple[str, bool]:
+    """Of the certificate in words, and whether clients can use it: "none", "ok", or what is wrong."""
+    if site.state.tls is None:
+        return "none", True
+    status, now = CertificateStatus.read(site.service.home), datetime.now(UTC)
+    if status is None:
+        return "its status cannot be read", True
+    return status.trouble(now) or "ok", not status.has_ended(now)
+
+
+def _certificate(site: Site) -> list[Metric]:
+    status = CertificateStatus.read(site.service.home) if site.state.tls is not None else None
+    if status is None:
+        return []
+    text = "Whether the files given are not in use, because something is wrong with them."
+    return [
+        _gauge(
+            "certificate_ends_seconds", "When the certificate in use ends, since the epoch.", status.ends.timestamp()
+        ),
+        _gauge("certificate_refused", text, bool(status.problem)),
+    ]
 
 
 def stalled_workers(site: Site) -> str | None:
