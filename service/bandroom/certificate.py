@@ -83,9 +83,8 @@ class CertificateStatus(BaseModel):
     def trouble(self, now: datetime) -> str:
         """What somebody should do something about, in words; empty where all is well."""
         if self.has_ended(now):
-            return f"the certificate ended on {self.ends:%Y-%m-%d %H:%M} UTC" + (
-                f"; {self.problem}" * bool(self.problem)
-            )
+            ended = f"the certificate ended on {self.ends:%Y-%m-%d %H:%M} UTC"
+            return f"{ended}; {self.problem}" if self.problem else ended
         if self.problem:
             return f"the old certificate is kept (until {self.ends:%Y-%m-%d}): {self.problem}"
         days = self.days_left(now)

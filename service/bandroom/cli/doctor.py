@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import httpx
 import typer
 
+from bandroom.cli import doctor_machine as machine
+from bandroom.cli.doctor_machine import Finding, Ill, check
 from bandroom.cli.errors import ExitCode
 from bandroom.cli.output import DEFAULT, Home, HomeOption, JsonOption, print_json
-from bandroom.clock import ClockFileError, ServerClock
 from bandroom.mqtt import Credential, Endpoint, Tcp, WebSocket, connect
 from bandroom.runstate import NotRunning, RunInfo
-from bandroom.supervisor import broker, gate
-from bandroom.supervisor.errors import StartError
+from bandroom.supervisor import broker
 from bandroom.wire.ids import DOCTOR_TENANT, RoomId, TenantId
 from bandroom.wire.messages import Beat
 from bandroom.wire.topics import Filter, Room
@@ -30,77 +31,13 @@ _HTTP_WITHIN_S = 5.0
 # MQTT 3.1.1 CONNECT: clean session, keepalive 10 s, client id "doctor", no user name.
 _ANONYMOUS = b"\x10\x12\x00\x04MQTT\x04\x02\x00\x0a\x00\x06doctor"
 _CONNACK = 0x20
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the diagnosis; ``advice`` is empty where all is well."""
-
-    name: str
-    ok: bool
-    text: str
-    advice: str = ""
-
-
-class _Ill(Exception):
-    """A check failed: what is wrong, and what to do."""
-
-    def __init__(self, text: str, advice: str) -> None:
-        super().__init__(text)
-        self.text = text
-        self.advice = advice
-
-
-def _check(name: str, check: Callable[[], str]) -> Finding:
-    try:
-        return Finding(name, True, check())
-    except _Ill as ill:
-        return Finding(name, False, ill.text, ill.advice)
-
-
-# -- the machine
-
-
-def _broker_program() -> str:
-    try:
-        return gate.find_broker()
-    except StartError as error:
-        raise _Ill(str(error), "run `make setup`") from error
-
-
-def _gate_library(home: Home) -> str:
-    try:
-        return str(gate.find_gate(home))
-    except StartError as error:
-        raise _Ill(str(error), "run `make setup`") from error
-
-
-def _folder(home: Home) -> str:
-    if not home.root.exists():
-        return f"{home.root} is not there yet; `bandroom up` makes it"
-    # The lock file is empty and may be read by whoever can enter the folder, which is nobody else.
-    open_ones = [path for path in (home.root, *home.root.rglob("*")) if path.lstat().st_mode & 0o077]
-    if open_ones:
-        raise _Ill(f"{open_ones[0]} can be read by other users", f"chmod -R go= {home.root}")
-    return f"{home.root}, closed to other users"
-
-
-def _clock(home: Home) -> str:
-    try:
-        clock = ServerClock.from_file(home.gate_clock)
-    except ClockFileError as error:
-        raise _Ill(str(error), "start `bandroom up` again") from error
-    apart_s = clock.now_us() / 1e6 - time.time()
-    if abs(apart_s) > 1:
-        # No fault: the wall clock was stepped since, and the beat was not. Said, because logs use wall time.
-        return f"server time is {apart_s:+.1f} s from this machine's clock, which was set since the start"
-    return f"server time is {apart_s * 1000:+.1f} ms from this machine's clock"
+_PEM_END = "-----END CERTIFICATE-----"
 
 
 # -- what runs
 
 
-def _anonymous_is_refused(info: RunInfo) -> str:
+def anonymous_is_refused(info: RunInfo) -> str:
     """The broker's port answers, and lets nobody in without a credential."""
     where = f"{info.mqtt.host}:{info.mqtt.port}"
     try:
@@ -108,32 +45,32 @@ def _anonymous_is_refused(info: RunInfo) -> str:
             sock.sendall(_ANONYMOUS)
             answer = sock.recv(4)
     except OSError as error:
-        raise _Ill(f"no broker answers at {where}: {error}", "see logs/broker.log in the data folder") from error
+        raise Ill(f"no broker answers at {where}: {error}", "see logs/broker.log in the data folder") from error
     if len(answer) < 4 or answer[0] != _CONNACK:
-        raise _Ill(f"what answers at {where} is no MQTT broker", "choose another port: bandroom up --mqtt-port 0")
+        raise Ill(f"what answers at {where} is no MQTT broker", "choose another port: bandroom up --mqtt-port 0")
     if answer[3] == 0:
-        raise _Ill(f"the broker at {where} lets strangers in: it runs without the gate", "end it; `bandroom up`")
+        raise Ill(f"the broker at {where} lets strangers in: it runs without the gate", "end it; `bandroom up`")
     return f"{where} answers, and refuses strangers"
 
 
-def _gate_is_well(home: Home) -> str:
+def gate_is_well(home: Home) -> str:
     status = broker.read_status(home)
     if not status:
-        raise _Ill("the gate does not report", "see logs/broker.log in the data folder")
+        raise Ill("the gate does not report", "see logs/broker.log in the data folder")
     error = status.get("error", "-")
     if error != "-":
-        raise _Ill(f"the gate says: {error}", "start `bandroom up` again: the service writes the gate log anew")
+        raise Ill(f"the gate says: {error}", "start `bandroom up` again: the service writes the gate log anew")
     return f"{status.get('connections', '?')} connections, log read up to {status.get('log', '? ?').split()[-1]}"
 
 
-def _web_answers(info: RunInfo) -> str:
+def web_answers(info: RunInfo) -> str:
     try:
         # trust_env: a proxy that the environment names has no way to this machine's loopback.
         answer = httpx.get(f"{info.http.url}/readyz", timeout=_HTTP_WITHIN_S, trust_env=False)
     except httpx.HTTPError as error:
-        raise _Ill(f"nothing answers at {info.http.url}: {error}", "see logs/service.log in the data folder") from error
+        raise Ill(f"nothing answers at {info.http.url}: {error}", "see logs/service.log in the data folder") from error
     if answer.status_code != 200:
-        raise _Ill(f"the service is not ready: {answer.text[:200]}", "see logs/service.log in the data folder")
+        raise Ill(f"the service is not ready: {answer.text[:200]}", "see logs/service.log in the data folder")
     return f"{info.http.url} is ready"
 
 
@@ -169,9 +106,9 @@ class _TestRoom:
         try:
             answer = self._http.post(path, json=body)
         except httpx.HTTPError as error:
-            raise _Ill(f"{path}: {error}", "see logs/service.log in the data folder") from error
+            raise Ill(f"{path}: {error}", "see logs/service.log in the data folder") from error
         if answer.is_error and answer.status_code not in fine:
-            raise _Ill(f"{path}: {answer.status_code} {answer.text[:200]}", "see logs/service.log in the data folder")
+            raise Ill(f"{path}: {answer.status_code} {answer.text[:200]}", "see logs/service.log in the data folder")
         return answer.json()
 
 
@@ -195,40 +132,74 @@ def _beat(endpoint: Endpoint, joined: dict[str, Any], advice: str) -> str:
     try:
         seconds = asyncio.run(_first_beat(endpoint, joined))
     except TimeoutError:
-        raise _Ill(f"no beat over {endpoint} within {_BEAT_WITHIN_S:.0f} s", advice) from None
+        raise Ill(f"no beat over {endpoint} within {_BEAT_WITHIN_S:.0f} s", advice) from None
     except OSError as error:
-        raise _Ill(f"no beat over {endpoint}: {error}", advice) from error
+        raise Ill(f"no beat over {endpoint}: {error}", advice) from error
     return f"heard {seconds * 1000:.0f} ms after connecting to {endpoint}"
 
 
-def _beats(home: Home, info: RunInfo) -> Iterator[Finding]:
+def _tls_context(home: Home) -> ssl.SSLContext:
+    """Trusts exactly the certificate in use: whether pupils' devices trust its authority is seen on them."""
+    context = ssl.create_default_context(cadata=_certificates(home.tls_pair.read_text()))
+    # The certificate itself is the anchor, not the authority that signed it; and it is reached by an address.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context
+
+
+def _certificates(pem: str) -> str:
+    return "".join(part + _PEM_END for part in pem.split(_PEM_END)[:-1])
+
+
+def _doors(home: Home, info: RunInfo) -> Iterator[tuple[str, Endpoint, str]]:
+    """Every way to the broker: its name, where it is, what to do when no beat comes that way."""
+    yield "beat over TCP", Tcp(info.mqtt.host, info.mqtt.port), "see logs/tempo-0.log in the data folder"
     url = info.http.url.replace("http", "ws", 1) + "/mqtt"
+    yield "beat over web", WebSocket(url), "see logs/service.log; a proxy must pass WebSockets on /mqtt"
+    if info.tls is not None:
+        context = _tls_context(home)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(info.tls.host, info.tls.host)  # noqa: S104 (compared)
+        yield "beat over mqtts", Tcp(host, info.tls.mqtts_port, context), "see logs/broker.log in the data folder"
+        place = f"[{host}]" if ":" in host else host
+        wss = WebSocket(f"wss://{place}:{info.tls.https_port}/mqtt", context)
+        yield "beat over wss", wss, "see logs/service.log in the data folder"
+
+
+def _beats(home: Home, info: RunInfo) -> Iterator[Finding]:
     try:
         with _TestRoom(home, info) as joined:
-            for name, endpoint, advice in (
-                ("beat over TCP", Tcp(info.mqtt.host, info.mqtt.port), "see logs/tempo-0.log in the data folder"),
-                ("beat over web", WebSocket(url), "see logs/service.log; a proxy must pass WebSockets on /mqtt"),
-            ):
-                yield _check(name, lambda e=endpoint, a=advice: _beat(e, joined, a))
-    except _Ill as ill:
+            for name, endpoint, advice in _doors(home, info):
+                yield check(name, lambda e=endpoint, a=advice: _beat(e, joined, a))
+    except Ill as ill:
         yield Finding("test room", False, ill.text, ill.advice)
+
+
+def _before_a_start(home: Home) -> Iterator[Finding]:
+    yield check("ports", lambda: machine.free_ports(home))
+    certificate = check("certificate", lambda: machine.certificate_files(home) or "")
+    if certificate.text:
+        yield certificate
 
 
 def diagnose(home: Home) -> Iterator[Finding]:
     """All findings, in an order in which the first failure explains those after it."""
-    yield _check("broker", _broker_program)
-    yield _check("gate", lambda: _gate_library(home))
-    yield _check("data folder", lambda: _folder(home))
+    yield check("broker", machine.broker_program)
+    yield check("gate", lambda: machine.gate_library(home))
+    yield check("data folder", lambda: machine.folder(home))
+    yield check("disk", lambda: machine.disk(home))
     try:
         info = RunInfo.read(home)
     except NotRunning as error:
+        yield from _before_a_start(home)
         yield Finding("running", False, str(error), "bandroom up")
         return
     yield Finding("running", True, f"supervisor is process {info.pids.supervisor}")
-    yield _check("clock", lambda: _clock(home))
-    yield _check("MQTT port", lambda: _anonymous_is_refused(info))
-    yield _check("gate's report", lambda: _gate_is_well(home))
-    web = _check("web port", lambda: _web_answers(info))
+    yield check("clock", lambda: machine.clock(home))
+    yield check("MQTT port", lambda: anonymous_is_refused(info))
+    yield check("gate's report", lambda: gate_is_well(home))
+    if info.tls is not None:
+        yield check("certificate", lambda: machine.certificate_in_use(home))
+    web = check("web port", lambda: web_answers(info))
     yield web
     if web.ok:
         yield from _beats(home, info)

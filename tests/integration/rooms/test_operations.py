@@ -131,10 +131,11 @@ async def test_commands_go_on_while_the_broker_is_gone(start_stack: StartStack, 
 
 
 def test_readiness_tells_of_a_worker_that_hangs(start_stack: StartStack, home: Home) -> None:
-    """SIGSTOP to the tempo worker: /readyz names it within seconds; /healthz goes on; SIGCONT mends it."""
+    """SIGSTOP to the tempo worker: /readyz names it within seconds; /healthz goes on; it is replaced, and all is well."""
     stack = start_stack(home)
     with owner(stack) as http:
-        os.kill(stack.pid_of("tempo"), signal.SIGSTOP)
+        stopped = stack.pid_of("tempo")
+        os.kill(stopped, signal.SIGSTOP)
         told = wait_until(
             lambda: (answer := http.get("/readyz")).status_code == 503 and answer.json(),
             timeout_s=30,
@@ -143,8 +144,7 @@ def test_readiness_tells_of_a_worker_that_hangs(start_stack: StartStack, home: H
         assert "tempo-0" in told["tempo"]
         assert told["store"] == "ok"
         assert http.get("/healthz").status_code == 200
-        if Path(f"/proc/{stack.pid_of('tempo')}").exists():
-            os.kill(stack.pid_of("tempo"), signal.SIGCONT)
+        stack.wait_restarted("tempo", stopped)
         wait_until(lambda: http.get("/readyz").status_code == 200, timeout_s=30, what="readiness")
 
 

@@ -8,7 +8,7 @@ import time
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from bandroom.web.api.metrics import stalled_workers
+from bandroom.web.api.metrics import certificate_state, stalled_workers
 from bandroom.web.body import StrictRoute
 from bandroom.web.deps import TheSite
 from bandroom.web.errors import responses
@@ -31,6 +31,8 @@ class Ready(BaseModel):
     store: str
     gate: str
     tempo: str
+    certificate: str
+    """Also what is wrong with new files, while the old ones are in use: that alone makes nothing unready."""
 
 
 @router.get("/healthz")
@@ -41,12 +43,13 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Ready}, **{k: v for k, v in responses().items() if k != 503}})
 async def readyz(response: Response, site: TheSite) -> Ready:
-    """Broker, store, gate log and tempo workers, each tried; 503 if any of them does not work."""
+    """Broker, store, gate log, tempo workers and certificate, each tried; 503 if any of them does not work."""
     found = await site.service.readiness()
     # Workers start after the service: they are not missed at once.
     starting = time.monotonic() - site.started_s < STARTING_S
     tempo = None if starting else await asyncio.to_thread(stalled_workers, site)
-    ready = found.ready and tempo is None
+    certificate, usable = await asyncio.to_thread(certificate_state, site)
+    ready = found.ready and tempo is None and usable
     response.status_code = 200 if ready else 503
     return Ready(
         ready=ready,
@@ -54,4 +57,5 @@ async def readyz(response: Response, site: TheSite) -> Ready:
         store=found.store or "ok",
         gate=found.gate or "ok",
         tempo=tempo or "ok",
+        certificate=certificate,
     )
