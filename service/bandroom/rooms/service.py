@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
-from bandroom.auth.keys import KeyRing, add_keys, load_keys
+from bandroom.auth.keys import RETIRE_AFTER_S, KeyRing, add_keys, load_keys
 from bandroom.auth.service_credential import service_credential
 from bandroom.clock import Clock, ServerClock
 from bandroom.mqtt import Connected, Connection, Incoming, UnixSocket, connect
@@ -44,6 +45,8 @@ MAX_QUEUED = 50_000  # a whole district's presences after a restart of the broke
 SETTLE_S = 2.0
 GATE_READS_WITHIN_S = 0.5  # it looks at least every 100 ms
 KEYS_READ_WITHIN_S = 5.0
+MAX_GENERATIONS = 8
+"""Of signing keys, for people and service each: the gate holds 16, and refuses to start with more."""
 _LOOK_EVERY_S = 0.005
 
 
@@ -143,8 +146,17 @@ class RoomsService:
     async def rotate_keys(self, *, masters: bool) -> KeyRing:
         """New signing keys (or a new master key for devices), in use once the gate knows them; nobody is thrown out.
 
-        Raises ``Unavailable`` if the broker does not take them: the old ones then go on being used.
+        Raises ``Unavailable`` if the broker does not take them: the old ones then go on being used. ``Refused``
+        if there are as many keys as the gate holds.
         """
+        living = [new for new in self.control.keys.people[1:] if int(new.kid, 16) + RETIRE_AFTER_S >= time.time()]
+        if not masters and len(living) >= MAX_GENERATIONS - 1:
+            wait_h = (int(living[0].kid, 16) + RETIRE_AFTER_S - time.time()) / 3600
+            raise Refused(
+                "limit",
+                f"keys were rotated {len(living)} times within half a day, as often as the broker holds:"
+                f" again in {wait_h:.1f} hours",
+            )
         ring = await self.call(add_keys, self.home, masters=masters)
         hang_up(self.home)
         wanted = {key.kid for key in (*ring.people, *ring.service)} | {f"master-{ring.masters[-1][0]}"}

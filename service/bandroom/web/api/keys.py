@@ -25,7 +25,7 @@ class RotateAnswer(BaseModel):
     masters: list[int]
 
 
-@router.post("/keys/rotate", responses=responses(401, 403))
+@router.post("/keys/rotate", responses=responses(401, 403, 409))
 async def rotate(_: TheOwner, body: RotateBody, site: TheSite) -> RotateAnswer:
     """New keys beside the old ones, which stay valid: tokens until they expire, the last master key until the next."""
     ring = await site.service.rotate_keys(masters=body.devices)
