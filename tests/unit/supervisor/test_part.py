@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bandroom.supervisor.child import Child
@@ -18,13 +19,13 @@ from bandroom.testing import wait_until_async
 READY = "import json, sys, time; print(json.dumps({'ready': True}), flush=True); "
 
 
-def _part(tmp_path: Path, code: str, said: list[str], grace_s: float = 5.0) -> Part:
+def _part(tmp_path: Path, code: str, said: list[str], grace_s: float = 5.0, **more: Any) -> Part:
     log = tmp_path / "part.log"
 
     def start() -> Child:
         return Child((sys.executable, "-c", code), log)
 
-    return Part(Spec("part", start=start, log=log, grace_s=grace_s), said.append, lambda: said.append("up"))
+    return Part(Spec("part", start=start, log=log, grace_s=grace_s, **more), said.append, lambda: said.append("up"))
 
 
 async def _with(part: Part, act: Callable[[], object]) -> None:
@@ -148,3 +149,50 @@ async def test_warm_spare_runs_the_module(tmp_path: Path) -> None:
     await asyncio.wait_for(child.exited.wait(), 20)
     assert (tmp_path / "greeter.log").read_text() == "--name a b"
     await pool.stop()
+
+
+ALIVE = "from bandroom import alive; alive.tell(); "
+
+
+async def test_one_that_hangs_is_replaced(tmp_path: Path) -> None:
+    """A part that gives signs of life lives on; stopped by SIGSTOP it is ended within its limit, and replaced."""
+    said: list[str] = []
+    part = _part(tmp_path, READY + "\nwhile True: " + ALIVE + "time.sleep(0.05)", said, hung_after_s=1.0)
+
+    async def act() -> None:
+        await part.first_up
+        first, child = part.pid, part.child
+        assert child is not None
+        await wait_until_async(lambda: child.signs > 30, what="a life longer than the limit")
+        assert said == ["up"]
+        stopped_s = time.monotonic()
+        child.signal(signal.SIGSTOP)
+        await wait_until_async(lambda: said.count("up") == 2, what="a second start")
+        assert time.monotonic() - stopped_s > 0.7
+        assert part.pid != first
+        assert any("no sign of life for 1 s" in line for line in said)
+
+    await _with(part, act)
+
+
+async def test_one_that_cannot_be_brought_back(tmp_path: Path) -> None:
+    """A part that had been ready and then fails at every start is given up, with its last words."""
+    said: list[str] = []
+    mark = tmp_path / "mark"
+    code = (
+        f"import pathlib; mark = pathlib.Path({str(mark)!r}); "
+        "first = not mark.exists(); mark.touch(); "
+        "first or exit('ImportError: no module named band'); " + READY + "time.sleep(100)"
+    )
+    part = _part(tmp_path, code, said, tries_later=3)
+
+    async def act() -> None:
+        await part.first_up
+        assert part.child is not None
+        part.child.kill()
+        error = await asyncio.wait_for(part.lost, 20)
+        assert "3 times" in str(error)
+        assert "ImportError" in str(error)
+        assert str(tmp_path / "part.log") in str(error)
+
+    await _with(part, act)
