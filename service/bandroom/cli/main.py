@@ -24,6 +24,7 @@ from bandroom.wire.ids import BadId
 COMMANDS = {
     "up": "Start everything on this machine: broker, service, tempo worker.",
     "doctor": "Check this installation and say how to mend it.",
+    "systemd": "Print a systemd unit for this installation.",
     "tenants": "Schools (or whoever shares this machine): create, list, limits, delete.",
     "teachers": "Teachers and their sign-in links: add, list, revoke.",
     "rooms": "Rooms: create, list, show, start, stop, set-tempo, close.",
