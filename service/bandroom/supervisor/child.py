@@ -19,6 +19,8 @@ from bandroom import alive
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _MOST_FILES = 1_048_576
+# Only the supervisor speaks to systemd: Mosquitto would say READY=1 for all of us.
+_NOT_THEIRS = frozenset(["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"])
 
 
 def _before_exec(parent: int) -> Callable[[], None]:
@@ -64,6 +66,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 pass_fds=tuple(pass_fds),
+                env={name: value for name, value in os.environ.items() if name not in _NOT_THEIRS},
                 start_new_session=True,
                 preexec_fn=_before_exec(os.getpid()),
             )
