@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Self, cast
 
 from bandroom.mqtt.endpoint import Endpoint, Tcp
+from bandroom.music.lateness import late_us
 from bandroom.music.tempo_map import Beat, TempoMap
 from bandroom.wire import messages as m
 from bandroom.wire.ids import Role, RoomId, Subject, TenantId, UserName
@@ -157,7 +158,10 @@ class Device:
 
     @property
     def feedback_ms(self) -> float | None:
-        """How late (positive) or early this device's last notes were, as the service heard them; None if untold."""
+        """How late (positive) or early this device's last note was: against the nearest beat, or the middle between two.
+
+        None before it has played, and while the room stands still.
+        """
         return self._core.feedback_ms
 
     @property
@@ -239,7 +243,11 @@ class Device:
         if not notes:
             return True
         on = notes[0] if len(notes) == 1 else notes
-        sent = await self._send_note(m.Note(t=self._stamp(t_us), on=on, v=velocity, ch=channel))
+        t_us = self._stamp(t_us)
+        if t_us is not None and self.tempo_map is not None:
+            late = late_us(self.tempo_map, t_us)
+            self._core.feedback_ms = None if late is None else late / 1000
+        sent = await self._send_note(m.Note(t=t_us, on=on, v=velocity, ch=channel))
         self._playing.update((channel, note) for note in notes)
         if length_s is not None:
             ending = self._group.create_task(self._end_after(notes, channel, length_s))

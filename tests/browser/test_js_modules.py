@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from bandroom.music import edits
+from bandroom.music.lateness import late_us
+from bandroom.music.meter import Meter
 from bandroom.music.ping_plan import PingPlan
+from bandroom.music.tempo_map import TempoMap
+from bandroom.wire.tempo import to_message
 
 JS = Path(__file__).parents[2] / "service" / "bandroom" / "web" / "static" / "js"
 
@@ -350,3 +356,28 @@ def test_midi_carries_channel_messages_only(js: Runs) -> None:
     assert all(good)
     assert not any(bad)
     assert notes == [True, False, False, None]
+
+
+@pytest.mark.rule("FB-1")
+def test_a_player_is_told_as_the_devices_are(js: Runs) -> None:
+    """How late a note was, by any map: the pages and the library reckon the same."""
+    still = TempoMap.initial(1, 1_800_000_000_000_000, 97.3, Meter.parse("6/8"))
+    playing = edits.start(still, 2, still.seg[0].t, "now", count_in=1).map
+    playing = edits.set_tempo(playing, 3, still.seg[0].t, 180, 4, ramp="beats", over=8).map
+    times = [still.seg[0].t - 2_000_000 + 73_117 * i for i in range(200)]
+    told = js(
+        """
+        const { mapFrom } = await load("music.js");
+        const { lateUs } = await load("lateness.js");
+        const map = mapFrom(JSON.parse(args[0]));
+        return JSON.parse(args[1]).map((t) => lateUs(map, t));
+        """,
+        to_message(playing).encode().decode(),
+        json.dumps(times),
+    )
+    wanted = [late_us(playing, t) for t in times]
+    assert None in wanted
+    assert max(late for late in wanted if late is not None) > 100_000
+    for ours, theirs in zip(wanted, told, strict=True):
+        assert (ours is None) == (theirs is None)
+        assert ours is None or abs(ours - theirs) <= 2

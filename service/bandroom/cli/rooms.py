@@ -120,6 +120,16 @@ def watch(room: RoomArgument, tenant: TenantOption = None, home: HomeOption = DE
     asyncio.run(live.watch(access, mqtt.host, mqtt.port, live.place(found), found["code"]))
 
 
+@app.command()
+def screen(
+    room: RoomArgument, tenant: TenantOption = None, home: HomeOption = DEFAULT, as_json: JsonOption = False
+) -> None:
+    """Print a link for the projector: it shows the room, its code and who is in, and can change nothing."""
+    with Api(home) as api:
+        made = api.post(f"/api/tenants/{api.tenant(tenant)}/rooms/{room_code(room)}/screen", {})
+    emit(made, as_json=as_json, lines=[made["url"], "Whoever has this link sees the room, for 12 hours."])
+
+
 def _command(room: str, tenant: str | None, home: Path, as_json: bool, cmd: str, said: str, **arguments: Any) -> None:
     """Send a command and print what became of it."""
     with Api(home) as api:

@@ -18,7 +18,7 @@ from bandroom.wire.topics import Filter, Leaf, assignment, presence
 from .conftest import Ear, School
 
 
-@pytest.mark.rule("LIM-1")
+@pytest.mark.rule("LIM-5")
 async def test_a_tenants_own_limits_are_in_force_at_once(school: School) -> None:
     """Set while a pupil plays: what is over it reaches nobody and is reported; reset, all is heard again."""
     room = school.room()
@@ -72,6 +72,7 @@ async def test_a_tenants_own_limits_are_in_force_at_once(school: School) -> None
         assert school.cli(*cli, *words)[0] == 2
 
 
+@pytest.mark.rule("REV-8")
 async def test_a_deleted_tenant_is_gone_and_its_clients_are_out(school: School) -> None:
     """Pupil, teacher and device are disconnected and refused; no topic of it is retained; its id stays taken."""
     room = school.room(bpm=240, start=True)

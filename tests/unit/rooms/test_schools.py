@@ -30,6 +30,7 @@ def test_the_limits_that_are_shown_as_the_brokers_are_the_brokers() -> None:
     }
 
 
+@pytest.mark.rule("LIM-5")
 def test_limits_are_written_at_once_and_on_compaction(plane: Plane) -> None:
     """The gate's log has them before the call returns, after a restart, and no more after a reset."""
     given = {LimitKey.CLIENT_MSGS: Allowance(5, 10), LimitKey.SUBS: Allowance(2, 30)}
@@ -59,6 +60,7 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
         Allowance.parse(text)
 
 
+@pytest.mark.rule("REV-8")
 def test_a_deleted_tenant_leaves_nothing_but_what_is_void(plane: Plane) -> None:
     """Rows, names, retained topics, lines of the gate log: all gone; its tokens and passwords open nothing."""
     room = plane.create()

@@ -4,6 +4,7 @@ import mqtt from "../vendor/mqtt.esm.js";
 import { here } from "./api.js";
 import { RoomClock } from "./clock.js";
 import { bindControls } from "./controls.js";
+import { lateUs } from "./lateness.js";
 import { Metronome } from "./metronome.js";
 import { noteOf } from "./midi.js";
 import { accent, makeFilter, mapFrom } from "./music.js";
@@ -173,7 +174,7 @@ export class RoomPage extends EventTarget {
     else if (leaf === "note") this.#onNote(subject, readNote(message));
     else if (leaf === "beat") this.#onBeat(message, at);
     else if (leaf === "limit") this.#onLimit(subject);
-    else if (leaf === "feedback") this.#onFeedback(subject, message);
+    else if (leaf === "feedback" && subject === this.#session.sub) this.#showFeedback(message?.ms);
   }
 
   #onTempo(message) {
@@ -286,9 +287,9 @@ export class RoomPage extends EventTarget {
     }
   }
 
-  #onFeedback(sub, message) {
-    if (sub !== this.#session.sub || typeof message?.ms !== "number") return;
-    const ms = Math.round(message.ms);
+  #showFeedback(late) {
+    if (typeof late !== "number") return;
+    const ms = Math.round(late);
     show("feedback");
     setText("feedback", Math.abs(ms) < 15 ? "Right on the beat" : `${Math.abs(ms)} ms ${ms > 0 ? "late" : "early"}`);
   }
@@ -298,6 +299,10 @@ export class RoomPage extends EventTarget {
   #play({ on, note, velocity, channel, at }) {
     const message = on ? { on: note, v: velocity, ch: channel } : { off: note, ch: channel };
     if (this.clock.synced) message.t = Math.round(this.clock.serverAt(at * 1000));
+    if (on && message.t && this.map) {
+      const late = lateUs(this.map, message.t);
+      if (late !== null) this.#showFeedback(late / 1000);
+    }
     this.client?.publish("note", JSON.stringify(message));
   }
 
