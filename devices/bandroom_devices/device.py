@@ -158,7 +158,7 @@ class Device:
 
     @property
     def feedback_ms(self) -> float | None:
-        """How late (positive) or early this device's last note was: against the nearest beat, or the middle between two.
+        """How late (positive) or early this device's last note was, in ms: see ``bandroom.music.lateness``.
 
         None before it has played, and while the room stands still.
         """

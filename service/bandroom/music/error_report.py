@@ -1,6 +1,6 @@
 """When a device says anew how far off its clock may be: seldom, since everybody in the room hears of news.
 
-What is no news is said again all the same, more rarely: a device that falls silent has gone, should its Will never come.
+What is no news is said again all the same, more rarely: who falls silent has gone, should its Will never come.
 """
 
 from math import ceil, isfinite
