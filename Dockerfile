@@ -18,7 +18,7 @@ ENV BANDROOM_HOME=/data \
 USER bandroom
 WORKDIR /data
 VOLUME /data
-EXPOSE 8080
+EXPOSE 8080 8443
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/readyz', timeout=2)"]
 ENTRYPOINT ["bandroom"]

@@ -6,7 +6,7 @@ export PYTHON
 BIN := .venv/bin
 PYTEST_JOBS ?= 2
 
-.PHONY: up setup setup-test demo test check bench fuzz soak clean help
+.PHONY: up setup setup-test setup-fuzz demo test check bench fuzz soak clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,9 @@ setup: ## install what `make up` needs
 setup-test: ## install what the tests need as well
 	@scripts/setup.sh --test
 
+setup-fuzz: ## install what `make fuzz` and `make soak` need as well
+	@scripts/setup.sh --fuzz
+
 demo: setup ## a class of eight virtual instruments plays a round
 	@$(BIN)/bandroom demo $(ARGS)
 
@@ -33,10 +36,10 @@ check: setup-test ## lint, types, import rules, schemas, docs
 bench: setup-test ## measure: beats, broker (make bench ARGS=time)
 	@$(BIN)/python -m bench $(ARGS)
 
-fuzz: setup-test ## the gate under a fuzzer, bounded in time
+fuzz: setup-fuzz ## the gate under a fuzzer, bounded in time
 	@$(BIN)/pytest -q -rs -m fuzz --override-ini addopts="--import-mode=importlib --strict-markers" $(ARGS)
 
-soak: setup-test ## long randomised runs, bounded in time
+soak: setup-fuzz ## long randomised runs, bounded in time
 	@$(BIN)/pytest -q -rs -m soak --override-ini addopts="--import-mode=importlib --strict-markers" $(ARGS)
 
 clean: ## remove what was built (not the data folder)

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh           what `make up` needs
 #   scripts/setup.sh --test    and what the tests need
+#   scripts/setup.sh --fuzz    and what `make fuzz` and `make soak` need: clang, valgrind, other versions of Mosquitto
 #
 # What is there is left alone: a second run takes a second. BANDROOM_NO_APT=1 installs no system package;
 # PYTHON names another interpreter than python3.
@@ -10,10 +11,12 @@ set -eu
 cd "$(dirname "$0")/.."
 
 want_test=
+want_fuzz=
 for word in "$@"; do
     case $word in
         --test) want_test=1 ;;
-        *) echo "usage: scripts/setup.sh [--test]" >&2; exit 2 ;;
+        --fuzz) want_test=1 want_fuzz=1 ;;
+        *) echo "usage: scripts/setup.sh [--test | --fuzz]" >&2; exit 2 ;;
     esac
 done
 
@@ -29,6 +32,12 @@ has_header() { [ -f "/usr/include/$1" ] || [ -f "/usr/local/include/$1" ]; }
 good_python() { "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 
 is_ubuntu() { grep -qs '^ID=ubuntu' /etc/os-release; }
+
+# Does the clang that is there find libFuzzer?
+fuzzes() {
+    runtime=$(clang -fsanitize=fuzzer -### -x c /dev/null -o /dev/null 2>&1 | grep -o '[^" ]*libclang_rt\.fuzzer[^" ]*\.a' | head -n 1)
+    [ -n "$runtime" ] && [ -f "$runtime" ]
+}
 
 missing=
 need() { missing="$missing $1"; }
@@ -55,6 +64,12 @@ look() {
         is_ubuntu || has chromium || has google-chrome || need chromium
         has fluidsynth || need fluidsynth
         find /usr/share/sounds /usr/share/soundfonts -name '*.sf[23]' 2>/dev/null | grep -q . || need timgm6mb-soundfont
+    fi
+    if [ -n "$want_fuzz" ]; then
+        # Debian recommends the fuzzer's runtime beside clang, and recommended packages are not installed here.
+        # Its name has clang's version in it, which is known once clang is there: a second pass.
+        if ! has clang; then need clang; elif ! fuzzes; then need "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"; fi
+        has valgrind || need valgrind
     fi
     missing=${missing# }
 }
@@ -108,8 +123,11 @@ install_by_apt() {
 
 look
 if [ -n "$missing" ]; then
-    if has apt-get && [ -z "${BANDROOM_NO_APT:-}" ]; then install_by_apt; else by_hand; fi
-    look
+    for _ in 1 2; do
+        if has apt-get && [ -z "${BANDROOM_NO_APT:-}" ]; then install_by_apt; else by_hand; fi
+        look
+        [ -n "$missing" ] || break
+    done
     [ -z "$missing" ] || by_hand
 fi
 if [ ! -x "$venv/bin/python" ] && ! good_python; then
@@ -157,4 +175,14 @@ try:
 except StartError as error:
     sys.exit(f"setup: {error}")
 '
+# -- 4. Other versions of Mosquitto, for those tests of the gate that run against each of them. A network that does not
+# give them is no reason to stop: those tests then say that they did not run.
+
+if [ -n "$want_fuzz" ] && has apt-get && [ -z "${BANDROOM_NO_APT:-}" ]; then
+    cache=${XDG_CACHE_HOME:-$HOME/.cache}/bandroom/mosquitto
+    if [ -z "$(ls -A "$cache" 2>/dev/null)" ]; then
+        say "fetching other versions of Mosquitto into $cache"
+        broker/gate/fetch-mosquitto.sh "$cache" || say "not all of them could be had; the tests will say which were missing"
+    fi
+fi
 say "ready"
