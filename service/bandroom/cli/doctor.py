@@ -26,7 +26,7 @@ from bandroom.wire.topics import Filter, Room
 
 app = typer.Typer(add_completion=False)
 
-_BEAT_WITHIN_S = 5.0
+BEAT_WITHIN_S = 5.0
 _HTTP_WITHIN_S = 5.0
 # MQTT 3.1.1 CONNECT: clean session, keepalive 10 s, client id "doctor", no user name.
 _ANONYMOUS = b"\x10\x12\x00\x04MQTT\x04\x02\x00\x0a\x00\x06doctor"
@@ -118,8 +118,8 @@ async def _first_beat(endpoint: Endpoint, joined: dict[str, Any]) -> float:
     room = Room(TenantId(joined["tenant"]), RoomId(joined["room"]))
     began = time.monotonic()
     async with (
-        asyncio.timeout(_BEAT_WITHIN_S),
-        connect(endpoint, credential, will=None, give_up_after_s=_BEAT_WITHIN_S) as connection,
+        asyncio.timeout(BEAT_WITHIN_S),
+        connect(endpoint, credential, will=None, give_up_after_s=BEAT_WITHIN_S) as connection,
     ):
         await connection.subscribe(Filter.of(room.beat()))
         async for incoming in connection.messages:
@@ -132,7 +132,7 @@ def _beat(endpoint: Endpoint, joined: dict[str, Any], advice: str) -> str:
     try:
         seconds = asyncio.run(_first_beat(endpoint, joined))
     except TimeoutError:
-        raise Ill(f"no beat over {endpoint} within {_BEAT_WITHIN_S:.0f} s", advice) from None
+        raise Ill(f"no beat over {endpoint} within {BEAT_WITHIN_S:.0f} s", advice) from None
     except OSError as error:
         raise Ill(f"no beat over {endpoint}: {error}", advice) from error
     return f"heard {seconds * 1000:.0f} ms after connecting to {endpoint}"
