@@ -4,8 +4,8 @@
 
 One thread does everything, in order of urgency: send what is due; work out what comes next; then, in small pieces,
 read news from the broker and rooms from the record; then sleep until shortly before the next beat, and spin for the
-rest. It holds nothing that it cannot learn again, so it may be killed at any moment. Prints `{"ready": true}` once
-it is connected and knows its rooms; ends on SIGTERM.
+rest, unless beats are so many that it would do nothing else. It holds nothing that it cannot learn again, so it may be
+killed at any moment. Prints `{"ready": true}` once it is connected and knows its rooms; ends on SIGTERM.
 """
 
 import argparse
@@ -40,6 +40,11 @@ from bandroom.wire.ids import Role
 
 SPIN_US = 120
 """How long before a beat to stop sleeping and watch the clock; sleeps end up to so much late."""
+CROWDED_HZ = 4000
+"""Beyond so many beats a second it no longer watches the clock: it sleeps at least `REST_US`, and what falls due
+meanwhile goes out in one write. With ten thousand rooms the next beat is never further off than `SPIN_US`; it would
+never sleep at all, and write to the broker twenty thousand times a second."""
+REST_US = 200
 _LOOK_AGAIN_S = 1.0
 _RETRY_RECORD_S = 0.2
 _METERS_S = 1.0
@@ -59,7 +64,7 @@ def log(event: str, **values: Any) -> None:
 class Worker:
     """One worker: `index` (from 0) of `count`, on the data folder `home`."""
 
-    def __init__(self, home: Home, index: int, count: int, *, tell_alive: bool = False) -> None:
+    def __init__(self, home: Home, index: int, count: int, *, tell_alive: bool = False, spin_us: int = SPIN_US) -> None:
         self._name = f"tempo-{index}"
         self._index, self._count = index, count
         self._clock = ServerClock.from_file(home.gate_clock)
@@ -79,6 +84,8 @@ class Worker:
         self._meters_at_s = 0.0
         self._alive_at_s = 0.0 if tell_alive else math.inf
         self._chores_at_s = 0.0
+        self._spin_us, self._crowded = spin_us, False
+        self._taken_before = 0
         self._stopping = False
         self._meters_fail = False
         self._ready = False
@@ -102,9 +109,11 @@ class Worker:
                     self._send(batch)
                 elif engine.unprepared:
                     engine.prepare(_SLICE)
-                elif not self._chores(time.monotonic()):
-                    self._wait()
+                elif time.monotonic() < (chore_at_s := self._chore_at_s()):
+                    self._wait(chore_at_s)
                     continue
+                else:
+                    self._chores(time.monotonic())
                 # However busy the beats are, the connection must be looked after.
                 if time.monotonic() >= self._chores_at_s:
                     self._chores(time.monotonic())
@@ -130,18 +139,20 @@ class Worker:
         for room in batch[:sent]:
             add(after_us - room.due_us)
 
-    def _wait(self) -> None:
+    def _wait(self, chore_at_s: float) -> None:
         """Sleep until something is to be done; the last `SPIN_US` before a beat are spent awake."""
         due_us = self._engine.next_due_us()
-        chore_at_s = min(self._writer.wake_at_s(), self._look_at_s, self._meters_at_s, self._alive_at_s)
-        chores_us = int((chore_at_s - time.monotonic()) * 1e6)
-        left_us = chores_us
+        left_us = int((chore_at_s - time.monotonic()) * 1e6)
         if due_us is not None:
             to_beat_us = due_us - self._clock.now_us()
-            if to_beat_us <= SPIN_US:
+            if self._crowded:
+                to_beat_us = max(to_beat_us, REST_US)
+            elif to_beat_us <= self._spin_us:
                 self._spin(due_us)
                 return
-            left_us = min(left_us, to_beat_us - SPIN_US)
+            else:
+                to_beat_us -= self._spin_us
+            left_us = min(left_us, to_beat_us)
         if left_us > _COARSE_US:
             left_us -= _FINE_US
         fds = [fd for fd in (self._writer.fileno(), self._wake_read) if fd >= 0]
@@ -158,9 +169,15 @@ class Worker:
         while now_us() < due_us:
             pass
 
-    # -- chores, in small pieces: each call does little, and says whether there is more
+    # -- chores, in small pieces: each call does little
 
-    def _chores(self, now_s: float) -> bool:
+    def _chore_at_s(self) -> float:
+        """When there is something else to do than beats, of what no socket tells; 0: there is now."""
+        if self._news or self._reading is not None:
+            return 0.0
+        return min(self._writer.wake_at_s(), self._look_at_s, self._meters_at_s, self._alive_at_s)
+
+    def _chores(self, now_s: float) -> None:
         self._chores_at_s = now_s + _CHORES_AT_LEAST_S
         if now_s >= self._writer.wake_at_s() or self._writer.fileno() >= 0:
             self._hear(now_s)
@@ -172,9 +189,10 @@ class Worker:
             self._alive_at_s = now_s + alive.EVERY_S
             alive.tell()
         if now_s >= self._meters_at_s:
-            self._meters_at_s = now_s + _METERS_S
+            taken, since_s = self._engine.counters.taken, now_s - self._meters_at_s + _METERS_S
+            self._crowded = taken - self._taken_before > CROWDED_HZ * since_s
+            self._taken_before, self._meters_at_s = taken, now_s + _METERS_S
             self._write_meters()
-        return bool(self._news) or self._reading is not None
 
     def _write_meters(self) -> None:
         try:
@@ -291,14 +309,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--index", type=int, default=0, help="which worker this is, from 0")
     parser.add_argument("--count", type=int, default=1, help="how many workers share the rooms")
     parser.add_argument("--alive", action="store_true", help="write signs of life to stdout, for the supervisor")
+    parser.add_argument(
+        "--spin-us", type=int, default=SPIN_US, help="how long before a beat to stay awake, 0 to 1000 µs (%(default)s)"
+    )
     args = parser.parse_args(argv)
     if not 0 <= args.index < args.count:
         parser.error(f"--index is 0 to {args.count - 1} with --count {args.count}, not {args.index}")
+    if not 0 <= args.spin_us <= 1000:
+        parser.error(f"--spin-us is 0 to 1000, not {args.spin_us}")
     # Nothing in the loop makes reference cycles, and a collection would hold up the beats.
     gc.disable()
     _fine_timer()
     try:
-        worker = Worker(Home(args.home), args.index, args.count, tell_alive=args.alive)
+        worker = Worker(Home(args.home), args.index, args.count, tell_alive=args.alive, spin_us=args.spin_us)
     except (ClockFileError, OSError, ValueError) as error:
         # ValueError: a data folder whose path is too long for its socket.
         print(f"bandroom tempo worker: {error}", file=sys.stderr)

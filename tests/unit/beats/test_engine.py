@@ -7,7 +7,7 @@ from bandroom.beats import spelling
 from bandroom.beats.engine import Engine, RoomKey, late_limit_us
 from bandroom.music.edits import EditError, continue_, set_meter, set_tempo, start, stop
 from bandroom.music.meter import Meter
-from bandroom.music.tempo_map import Beat, TempoMap
+from bandroom.music.tempo_map import Beat, MeterChange, Segment, TempoMap
 from bandroom.testing import ManualClock
 from bandroom.wire.tempo import to_message
 from hypothesis import given, settings
@@ -109,6 +109,18 @@ def test_a_pause_of_three_seconds_drops_instead_of_replaying() -> None:
     assert after[0] == 10
     assert after == list(range(10, 16))
     assert engine.counters.late == 6
+
+
+def test_beats_that_a_map_passes_over_are_passed_over() -> None:
+    """A map that stands still and goes on further ahead: the beats between are never due, and are no drops."""
+    engine, log, clock = made()
+    first_us, again_us = T0 + 150_000, T0 + 5_000_000
+    seg = (Segment(0, first_us, 500_000), Segment(3840, first_us + 2_000_000, 0), Segment(7680, again_us, 500_000))
+    engine.set_map(KEY, TempoMap(2, seg, (MeterChange(0, 0, 1, FOUR),)), T0)
+    drive(engine, log, clock, again_us + 500_000)
+    assert numbers(log) == [0, 1, 2, 3, 8, 9]
+    assert log.sent[4][0] == again_us
+    assert engine.counters.late == 0
 
 
 def test_a_sleep_of_a_day_costs_one_step() -> None:
