@@ -180,9 +180,14 @@ class Store:
         )
 
     def check_writable(self) -> None:
-        """Raise ``Unavailable`` if nothing can be written now; leaves no trace."""
+        """Raise ``Unavailable`` if nothing can be written now.
+
+        It writes a page: a row that is set to what it was would be written by nobody, and readiness would lie.
+        """
         with self._c.transaction():
-            self._c.write("UPDATE migrations SET applied_at = applied_at WHERE n = 1")
+            row = self._c.one("PRAGMA user_version")
+            # SQLite's own place for a number that it has no use for, and neither have we.
+            self._c.write(f"PRAGMA user_version = {0 if row is not None and row[0] else 1}")
 
 
 def take_writer_lock(path: Path) -> int:
