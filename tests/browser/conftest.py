@@ -263,7 +263,9 @@ class Player:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.publish(self._presence, "disconnected 0", 1, retain=True).wait_for_publish(5)
+        # Who was put out has nobody to say it to.
+        if self._client.is_connected():
+            self._client.publish(self._presence, "disconnected 0", 1, retain=True).wait_for_publish(5)
         self._client.disconnect()
         self._client.loop_stop()
 

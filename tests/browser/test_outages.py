@@ -26,7 +26,7 @@ async def test_killed_and_back(browser: Any, start_stack: Any, home: Any, room_o
     old = stack.kill(part)
     await asyncio.to_thread(stack.wait_restarted, part, old)
     await browser.until(page, "window.states.at(-1) === 'Connected'", timeout_s=20)
-    assert (await page.evaluate("window.states"))[0] == "Reconnecting…"
+    assert (await page.evaluate("window.states"))[0] == "Playing on, waiting for the network"
     beats = len(await page.evaluate("window.beats"))
     await browser.until(page, f"window.beats.length >= {beats + 3}")
     seen = [(entry["beat"]["n"], entry["beat"]["t"]) for entry in await page.evaluate("window.beats")]
@@ -146,7 +146,7 @@ async def test_a_dead_connection_is_found_when_the_page_is_shown_again(
     os.kill(broker, signal.SIGSTOP)
     try:
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        await browser.until(page, "window.states.at(-1) === 'Reconnecting…'", timeout_s=10)
+        await browser.until(page, "window.states.at(-1).endsWith('waiting for the network')", timeout_s=10)
     finally:
         os.kill(broker, signal.SIGCONT)
     await browser.until(page, "window.states.at(-1) === 'Connected'", timeout_s=30)

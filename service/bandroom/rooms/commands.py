@@ -86,7 +86,8 @@ class Commands:
             case c.Lock() | c.Unlock() | c.Close() | c.Reopen():
                 room = self._change_state(change, room, CHANGES[room.state, root.cmd])
             case c.Rename():
-                if root.name != room.name:
+                # The name that it has says at least that the room is in use, which puts its closing off.
+                if root.name != room.name or (room.tenant, room.room) in self._control.closing:
                     room = self._control.put_info(change, replace(room, name=root.name))
             case c.NewCode():
                 room = people.replace_code(self._control, change, room)

@@ -88,9 +88,9 @@ function start() {
   });
 
   page.addEventListener("left", (event) => {
-    const { why } = event.detail;
+    const { why, detail } = event.detail;
     Session.forget();
-    if (["put_out", "ended", "closed"].includes(why)) notice(words(why));
+    if (["put_out", "ended", "closed"].includes(why)) notice(words(why, detail));
     else notice(null);
     // The next pupil may sit at the same device.
     $("nickname").value = "";
@@ -110,6 +110,9 @@ function start() {
 if (location.pathname.endsWith("/teacher")) {
   const { TeacherPage } = await import("./teacher.js");
   new TeacherPage(page).start();
+} else if (location.pathname.endsWith("/screen")) {
+  const { ScreenPage } = await import("./screen.js");
+  new ScreenPage(page).start();
 } else {
   start();
 }

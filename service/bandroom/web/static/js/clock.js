@@ -52,6 +52,7 @@ export class RoomClock extends EventTarget {
   #sequence = 0;
   #offset = new SlewedOffset();
   #timers = new Set();
+  #steering = null;
   #startedAt = 0;
   #settledAt = null;
   #settled = false;
@@ -81,13 +82,19 @@ export class RoomClock extends EventTarget {
     this.#settledAt ??= this.now() + SETTLING_MS * 1000;
     this.#listenedAt = -Infinity;
     this.#round();
-    this.#every(STEER_MS, () => {
+    this.#steering = setInterval(() => {
       this.#steer();
       this.dispatchEvent(new Event("steered"));
-    });
+    }, STEER_MS);
   }
 
   stop() {
+    this.rest();
+    clearInterval(this.#steering);
+  }
+
+  /** No connection, so no pings; what is known of this device's clock goes on being used, its drift included. */
+  rest() {
     this.#running = false;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
@@ -207,12 +214,5 @@ export class RoomClock extends EventTarget {
       if (this.#running) action();
     }, ms);
     this.#timers.add(timer);
-  }
-
-  #every(ms, action) {
-    this.#after(ms, () => {
-      action();
-      this.#every(ms, action);
-    });
   }
 }

@@ -4,6 +4,10 @@ import { MidiKeyboards, whyNoMidi } from "./midi.js";
 import { settings } from "./settings.js";
 import { setText, show } from "./view.js";
 
+/** Past this bound the clock is still being set. */
+const UNSURE_MS = 100;
+/** How long it is said what to do where nothing is heard. */
+const HELP_MS = 20_000;
 const $ = (id) => document.getElementById(id);
 
 function bind(id, name, toSetting, use) {
@@ -22,11 +26,16 @@ function bind(id, name, toSetting, use) {
 
 function bindSound(page) {
   const { sound, metronome } = page;
+  let helped = false;
   const showState = () => {
     const on = sound.running;
     $("sound-button").setAttribute("aria-pressed", String(on));
     setText("sound-label", on ? "Sound on · tap to silence" : "Tap to hear the beat");
-    show("sound-help", on);
+    if (on && !helped) {
+      helped = true;
+      show("sound-help");
+      setTimeout(() => show("sound-help", false), HELP_MS);
+    }
     metronome.refresh();
   };
   $("sound-button").addEventListener("click", async () => {
@@ -55,9 +64,9 @@ function bindMidi(page) {
 function showClock({ client, clock }) {
   if (!client) return;
   const bound = clock.boundUs / 1000;
-  setText("clock-state", clock.synced && Number.isFinite(bound)
-    ? `This device's clock is set to within ${bound < 1 ? "1" : Math.ceil(bound)} ms.`
-    : "This device's clock is being set.");
+  setText("clock-state", clock.synced && bound < UNSURE_MS
+    ? `In time with the room to within ${bound < 1 ? "1" : Math.ceil(bound)} ms`
+    : "Setting this device's clock…");
 }
 
 /** Tie the controls to a room's page, once. */
@@ -65,7 +74,7 @@ export function bindControls(page) {
   bindSound(page);
   bindMidi(page);
   bind("calm", "calm", Boolean, () => undefined);
-  bind("hear-others", "hearOthers", Boolean, (on) => { if (!on) page.silenceOthers(); });
+  bind("hear-others", "hearOthers", Boolean, (on) => { if (!on) page.others.silence(); });
   bind("kit", "kit", String, (kit) => page.pads.setKit(kit));
   bind("volume", "volume", Number, (percent) => {
     // Loudness is heard as a power of the level.

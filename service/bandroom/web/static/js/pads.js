@@ -11,6 +11,11 @@ const LOUD = 127;
 const NOTE_NAMES = ["C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B"];
 const DRUM_NAMES = { 35: "Kick", 36: "Kick", 37: "Rim", 38: "Snare", 39: "Clap", 42: "Hi-hat", 46: "Hi-hat" };
 
+/** Whether a key pressed there is meant for a field or a dialog. */
+export function isTyping(target) {
+  return Boolean(target.closest?.("input:not([type=checkbox],[type=range]), select, textarea, dialog"));
+}
+
 /** What a note is called on screen. */
 export function noteName(note, channel) {
   return channel === 9 ? (DRUM_NAMES[note] ?? "Drum") : NOTE_NAMES[note % 12];
@@ -86,7 +91,7 @@ export class Pads extends EventTarget {
   #keyDown(event) {
     const i = KEYS.indexOf(event.code);
     if (i < 0 || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (this.root.closest("[hidden]") || event.target.closest?.("input:not([type=checkbox],[type=range]), select, textarea")) return;
+    if (this.root.closest("[hidden]") || isTyping(event.target)) return;
     event.preventDefault();
     this.#press(event.code, i, event.shiftKey ? LOUD : VELOCITY);
   }

@@ -9,14 +9,17 @@ import { Metronome } from "./metronome.js";
 import { noteOf } from "./midi.js";
 import { accent, makeFilter, mapFrom } from "./music.js";
 import { readNote } from "./notes.js";
+import { Others } from "./others.js";
 import { Pads } from "./pads.js";
 import { RoomClient } from "./room_client.js";
 import { settings } from "./settings.js";
 import { Sound } from "./audio.js";
+import { agoText, closingText } from "./times.js";
 import { BeatView, linkState, notice, Roster, setText, show } from "./view.js";
 import { words } from "./words.js";
 
-const HANGING_MS = 30_000;
+/** ms without the room after which it is said since when. */
+const LONG_MS = 10 * 60_000;
 const RESUBSCRIBE_MS = 3_000;
 const $ = (id) => document.getElementById(id);
 const text = new TextDecoder();
@@ -26,6 +29,7 @@ export class RoomPage extends EventTarget {
   constructor() {
     super();
     this.sound = new Sound();
+    this.others = new Others(this.sound);
     this.pads = new Pads($("pads"), { sound: this.sound });
     this.pads.addEventListener("note", (event) => this.#play(event.detail));
     this.clock = new RoomClock({
@@ -56,8 +60,8 @@ export class RoomPage extends EventTarget {
   #rev = -1;
   #infoRev = -1;
   #roster = null;
-  #hanging = new Map();
   #session = null;
+  #aliveAt = 0;
 
   /** Go in with a session; `decorate(sub, item)` may add to a member's line. */
   enter(session, { decorate } = {}) {
@@ -65,7 +69,8 @@ export class RoomPage extends EventTarget {
     this.#rev = this.#infoRev = -1;
     this.#takeMap(null);
     this.info = null;
-    this.#roster = new Roster({ me: session.sub, decorate, tellsErrors: session.role === "teacher" });
+    this.#roster = new Roster({ me: session.sub, decorate, role: session.role });
+    this.#aliveAt = Date.now();
     show("join-view", false);
     show("teacher-view", false);
     show("room-view");
@@ -76,6 +81,8 @@ export class RoomPage extends EventTarget {
       url: here("/mqtt").replace(/^http/, "ws"),
     });
     this.client.addEventListener("state", (event) => this.#onState(event.detail));
+    // Pings go out behind the subscription and need not wait for its answer.
+    this.client.addEventListener("up", () => this.clock.start());
     this.client.addEventListener("online", (event) => this.#onOnline(event.detail.denied));
     this.client.addEventListener("message", (event) => this.#onMessage(event.detail));
     this.client.start();
@@ -85,6 +92,9 @@ export class RoomPage extends EventTarget {
 
   /** Go out; the page shows the form again. */
   leave(why = "") {
+    // A page that slept overnight learns of its loss in the morning.
+    const isLong = Date.now() - this.#aliveAt > LONG_MS;
+    const detail = isLong ? `This page has been without the room since ${agoText(this.#aliveAt)}.` : "";
     this.client?.stop();
     this.client = null;
     this.clock.stop();
@@ -95,7 +105,8 @@ export class RoomPage extends EventTarget {
     show("room-view", false);
     show("where", false);
     show("link-state", false);
-    this.dispatchEvent(new CustomEvent("left", { detail: { why } }));
+    show("closing", false);
+    this.dispatchEvent(new CustomEvent("left", { detail: { why, detail } }));
   }
 
   /** The room goes by another code from now on. */
@@ -124,9 +135,11 @@ export class RoomPage extends EventTarget {
     } else if (state === "connecting") {
       linkState("trying", "Connecting…");
     } else if (state === "reconnecting") {
-      linkState("trying", "Reconnecting…");
-      this.clock.stop();
-      notice(words(why === "refused" ? "refused" : "reconnecting"));
+      const plays = Boolean(this.map && this.clock.synced && this.map.runningAt(this.clock.serverNow()));
+      linkState("trying", plays ? "Playing on, waiting for the network" : "Waiting for the network");
+      this.clock.rest();
+      const kind = plays ? "playing_on" : "waiting";
+      notice(words(why === "refused" ? "refused" : kind));
     } else if (state === "blocked") {
       linkState("off", "Not connected");
       notice(words("blocked", here("/mqtt").replace(/^http/, "ws")), "Try again", () => this.client?.hurry());
@@ -138,10 +151,9 @@ export class RoomPage extends EventTarget {
   #onOnline(denied) {
     // Let in, yet shown nothing: the room was closed while the connection was away.
     if (denied.includes("tempo")) {
-      notice(words("closed"), "Leave", () => this.leave());
+      notice(words("closed"), "Leave", () => this.leave("closed"));
       this.#takeMap(null);
     }
-    this.clock.start();
     this.metronome.start();
     // Retained members arrive now; only who comes later is news.
     setTimeout(() => { if (this.#roster) this.#roster.announce = true; }, 2_000);
@@ -173,7 +185,7 @@ export class RoomPage extends EventTarget {
     else if (leaf === "member") this.#onMember(subject, message);
     else if (leaf === "note") this.#onNote(subject, readNote(message));
     else if (leaf === "beat") this.#onBeat(message, at);
-    else if (leaf === "limit") this.#onLimit(subject);
+    else if (leaf === "limit") this.#onLimit(subject, message);
     else if (leaf === "feedback" && subject === this.#session.sub) this.#showFeedback(message?.ms);
   }
 
@@ -220,14 +232,22 @@ export class RoomPage extends EventTarget {
       ? "Everybody is muted: the others don't hear your pads. You do."
       : "Your teacher has muted you: the others don't hear your pads. You do.");
     this.#sayClosed();
+    this.#sayClosing();
     this.dispatchEvent(new CustomEvent("info", { detail: { info: message } }));
   }
 
   #sayClosed() {
     if (this.info?.state === "closed") {
-      notice(words("closed"), "Leave", () => this.leave());
+      notice(words("closed"), "Leave", () => this.leave("closed"));
       this.#takeMap(null);
     }
+  }
+
+  /** A room in which nobody is will be closed: said while one looks at it, by the minute. */
+  #sayClosing() {
+    const at = this.info?.state === "closed" ? null : this.info?.closing_t;
+    show("closing", Boolean(at) && this.clock.synced);
+    if (at && this.clock.synced) setText("closing-text", closingText(at, this.clock.serverNow()));
   }
 
   #onMember(sub, message) {
@@ -242,7 +262,7 @@ export class RoomPage extends EventTarget {
   }
 
   #gone(sub) {
-    this.#endNotesOf(sub);
+    this.others.end(sub);
     if (sub === this.#session.sub && this.client?.online) this.client.announce();
   }
 
@@ -253,34 +273,12 @@ export class RoomPage extends EventTarget {
     }
     this.#roster.plays(sub, note.notes, note.channel, note.on);
     document.dispatchEvent(new CustomEvent("bandroom:note", { detail: { sub, ...note } }));
-    if (sub === this.#session.sub || !settings.get("hearOthers")) return;
-    for (const number of note.notes) {
-      const key = `${sub}/${note.channel}/${number}`;
-      clearTimeout(this.#hanging.get(key));
-      this.#hanging.delete(key);
-      if (note.on) {
-        this.sound.noteOn(key, number, note.velocity, note.channel, 0.7);
-        // An end that got lost must not sound for ever.
-        this.#hanging.set(key, setTimeout(() => this.sound.noteOff(key), HANGING_MS));
-      } else {
-        this.sound.noteOff(key);
-      }
-    }
+    if (sub !== this.#session.sub && settings.get("hearOthers")) this.others.play(sub, note);
   }
 
-  #endNotesOf(sub) {
-    this.sound.endAll(`${sub}/`);
-  }
-
-  /** End every note that sounds for somebody else. */
-  silenceOthers() {
-    for (const timer of this.#hanging.values()) clearTimeout(timer);
-    for (const key of this.#hanging.keys()) this.sound.noteOff(key);
-    this.#hanging.clear();
-  }
-
-  #onLimit(sub) {
-    this.#endNotesOf(sub);
+  #onLimit(sub, message) {
+    this.others.end(sub);
+    if (Number.isSafeInteger(message?.dropped)) this.#roster.dropped(sub, message.dropped);
     if (sub === this.#session.sub) {
       notice(words("dropped"));
       setTimeout(() => { if (this.client?.online) notice(null); }, 6_000);
@@ -332,7 +330,11 @@ export class RoomPage extends EventTarget {
 
   #bindPage() {
     this.clock.addEventListener("silent", () => this.client?.reset());
-    this.clock.addEventListener("steered", () => this.client?.tellError(this.clock.boundUs));
+    this.clock.addEventListener("steered", () => {
+      if (this.client?.online) this.#aliveAt = Date.now();
+      this.client?.tellError(this.clock.boundUs);
+      this.#sayClosing();
+    });
     const hurry = () => {
       if (document.hidden || !this.client) return;
       this.client.hurry();

@@ -46,8 +46,8 @@ export function filtersFor(role, { tenant, room, sub }) {
 }
 
 /**
- * Events: `state` {state, why}, `message` {leaf, subject, payload (bytes), at (ms, performance.now)}, `online`
- * {denied: [leaf]}.
+ * Events: `state` {state, why}, `up` (let in, the subscriptions are on their way), `online` {denied: [leaf]},
+ * `message` {leaf, subject, payload (bytes), at (ms, performance.now)}.
  * States: connecting, online, reconnecting, blocked (the network lets no WebSocket through), ended (with `why`).
  */
 export class RoomClient extends EventTarget {
@@ -209,6 +209,7 @@ export class RoomClient extends EventTarget {
           this.dispatchEvent(new CustomEvent("online", { detail: { denied } }));
         },
       );
+      if (!replacing) this.dispatchEvent(new Event("up"));
     });
     mqtt.on("message", (name, payload) => this.#onMessage(name, payload));
     mqtt.on("error", (error) => {

@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id);
 /** WCAG 2.3.1: nothing may flash more than three times a second. */
 const PULSE_BPM = 170;
 const SHOWN_MS = 350;
+const DROPS_SHOWN_MS = 10_000;
 const KINDS = { student: "pupil", teacher: "teacher", device: "instrument", viewer: "screen" };
 
 export function setText(id, text) {
@@ -119,20 +120,29 @@ function transportText(running, beat, ahead, now) {
   return "Playing";
 }
 
+const msText = (ms) => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+
 /** How far off the worst of these members' clocks may be; empty where none has told. */
 export function clockText(members) {
   const told = members.map((member) => member.err).filter((err) => Number.isFinite(err));
   if (!told.length) return "";
-  const worst = Math.max(...told);
-  return `clocks within ${worst < 10 ? worst.toFixed(1) : Math.round(worst)} ms`;
+  return `clocks within ${msText(Math.max(...told))}`;
+}
+
+/** A member's line below the name: what it is, and for the teacher how far off its clock may be. */
+export function whatText(member, isLeading) {
+  if (member.state !== "ready") return "away";
+  const kind = KINDS[member.kind] ?? "";
+  if (!isLeading || !Number.isFinite(member.err) || member.kind === "viewer") return kind;
+  return `${kind} · clock ±${msText(member.err)}`;
 }
 
 /** Who is in, and who plays. */
 export class Roster {
-  /** `decorate(sub, item)` may add to a member's line; `tellsErrors`: how far off the clocks may be is shown. */
-  constructor({ me, decorate = () => undefined, tellsErrors = false }) {
+  /** `role`: whose page it is; `decorate(sub, item)` may add to a member's line. */
+  constructor({ me, role = "student", decorate = () => undefined }) {
     this.me = me;
-    this.tellsErrors = tellsErrors;
+    this.isLeading = role === "teacher";
     this.decorate = decorate;
     this.announce = false;
     $("roster").replaceChildren();
@@ -143,6 +153,8 @@ export class Roster {
 
   /** A member as the service says it; null = gone. */
   set(sub, member) {
+    // Screens are nobody to play with; only the teacher has to know of them.
+    if (member?.kind === "viewer" && !this.isLeading) return;
     const known = this.#members.get(sub);
     if (!member) {
       known?.item.remove();
@@ -152,10 +164,9 @@ export class Roster {
       const entry = known ?? this.#create(sub);
       entry.member = member;
       entry.name.textContent = sub === this.me ? `${member.name} (you)` : member.name;
-      const away = member.state !== "ready";
-      entry.item.classList.toggle("away", away);
-      if (this.tellsErrors) entry.item.title = clockText([member]);
-      entry.what.textContent = away ? "away" : (KINDS[member.kind] ?? "");
+      entry.item.classList.toggle("away", member.state !== "ready");
+      entry.what.textContent = whatText(member, this.isLeading);
+      if (!known) this.decorate(sub, entry.item);
       if (!known && this.announce && sub !== this.me) setText("roster-news", `${member.name} is here.`);
     }
     this.#count();
@@ -173,29 +184,42 @@ export class Roster {
     entry.timer = setTimeout(() => entry.item.classList.remove("playing"), SHOWN_MS);
   }
 
+  /** The broker dropped `count` of a member's messages: counted up while it goes on. */
+  dropped(sub, count) {
+    const entry = this.#members.get(sub);
+    if (!entry) return;
+    entry.lost += count;
+    entry.drops.textContent = `too fast: ${entry.lost} dropped`;
+    clearTimeout(entry.lostTimer);
+    entry.lostTimer = setTimeout(() => {
+      entry.lost = 0;
+      entry.drops.textContent = "";
+    }, DROPS_SHOWN_MS);
+  }
+
   #create(sub) {
     const item = document.createElement("li");
     item.className = "member";
     item.dataset.sub = sub;
-    const [name, what, plays] = ["name", "what", "plays"].map((className) => {
+    const [name, what, plays, drops] = ["name", "what", "plays", "drops"].map((className) => {
       const part = document.createElement("span");
       part.className = className;
       return part;
     });
     // Notes come too fast to be read out.
     plays.setAttribute("aria-hidden", "true");
-    item.append(name, what, plays);
+    item.append(name, what, plays, drops);
     $("roster").append(item);
-    this.decorate(sub, item);
-    const entry = { item, name, what, plays, member: null, timer: null };
+    const entry = { item, name, what, plays, drops, member: null, timer: null, lost: 0, lostTimer: null };
     this.#members.set(sub, entry);
     return entry;
   }
 
   #count() {
-    const here = [...this.#members.values()].map((entry) => entry.member).filter((member) => member?.state === "ready");
+    const members = [...this.#members.values()].map((entry) => entry.member);
+    const here = members.filter((member) => member?.state === "ready" && member.kind !== "viewer");
     const count = here.length === 1 ? "1 is here" : `${here.length} are here`;
-    const clocks = this.tellsErrors ? clockText(here) : "";
+    const clocks = this.isLeading ? clockText(here) : "";
     setText("roster-count", clocks ? `${count} · ${clocks}` : count);
   }
 }
