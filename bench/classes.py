@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
@@ -41,22 +42,23 @@ def play(
     room: dict[str, Any],
     net: Net | None = None,
 ) -> dict[str, Any]:
-    """`count` devices join over `link` (None: a plain one) and are watched; what all of them saw.
+    """`count` devices join over `link` (None: straight, beside the server) and are watched; what all of them saw.
 
     With `net` the devices are in its namespace and every frame passes the link; without, only their MQTT connections
-    do, through a relay.
+    do, through a relay. `relay` tells how late that was itself.
     """
+    cut: Callable[[], dict[str, Any] | None] = lambda: None  # noqa: E731
     with ExitStack() as cleanup:
         host, port = stack.info.mqtt.host, stack.info.mqtt.port
-        prefix: list[str] = []
-        if net is not None:
-            net.link(link or "loopback", seed)
+        prefix = list(stack.prefix)
+        if link is not None and net is not None:
+            net.link(link, seed)
             cleanup.callback(net.cut)
-            prefix = net.inside(net.devices)
+            cut, prefix = net.cut, net.inside(net.devices)
         elif link is not None:
             relay = Relay(link, seed, (host, port))
             cleanup.callback(relay.kill)
-            host, port = "127.0.0.1", relay.port
+            cut, host, port = relay.cut, "127.0.0.1", relay.port
         common = {
             "url": stack.info.http.url,
             "tenant": room["tenant"],
@@ -74,6 +76,7 @@ def play(
         for group in groups:
             group.start()
         told = [group.result() for group in groups]
+        relay_late = cut()
     onsets: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for one in told:
         for n, pairs in one["onsets"].items():
@@ -84,6 +87,7 @@ def play(
         "dishonest": sum(one["dishonest"] for one in told),
         "join_ms": [x for one in told for x in one["join_ms"]],
         "onsets": onsets,
+        "relay": relay_late,
     }
 
 

@@ -4,28 +4,34 @@
 
 Needs root and `ip`; touches no interface of the machine. Every frame is held back, or lost, as the link model says,
 so that TCP itself must cope: retransmission, reordering and head-of-line blocking are the kernel's own. Each flow (by
-its device-side TCP port) has a link of its own.
+its device-side TCP port) has a link of its own. When it is cut, the relay tells how late it was itself.
 
     python -m bench.netns LINK SEED        (run inside the relay's namespace by `Net`)
 """
 
 import ctypes
 import fcntl
+import json
 import os
 import random
 import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from heapq import heappop, heappush
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from bandroom.music.simulation.links import LINKS, Link
+
+from bench.lateness import Lateness
 
 TREE = Path(__file__).parents[1]
 SERVER, DEVICES = "10.77.0.1", "10.77.0.2"
@@ -60,12 +66,36 @@ class Net:
         if self._process.stdout.readline() != "ready\n":
             raise RuntimeError("the relay between the namespaces did not start")
 
-    def cut(self) -> None:
-        """No frame passes any more."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+    def cut(self) -> dict[str, Any] | None:
+        """No frame passes any more; how late the relay was (`Lateness.told`), or None if none ran."""
+        if self._process is None:
+            return None
+        process, self._process = self._process, None
+        return stopped(process)
+
+
+def stopped(relay: subprocess.Popen[str]) -> dict[str, Any]:
+    """End a relay, and hear how late it was."""
+    relay.terminate()
+    said = relay.communicate(timeout=20)[0]
+    return json.loads(said)
+
+
+def until_terminated(run: Callable[[], None], lateness: Lateness) -> None:
+    """A relay's life: say "ready", run, and when terminated tell the lateness."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    # A network does not wait for a core; without the right to say so, the lateness shows what that comes to.
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
+    signal.signal(signal.SIGTERM, end)
+    print("ready", flush=True)
+    try:
+        run()
+    finally:
+        print(json.dumps(lateness.told()), flush=True)
 
 
 def _ip(*words: str) -> None:
@@ -119,6 +149,7 @@ class _Frames:
             self._sides.append(side)
         self._heap: list[tuple[float, int, int, bytes]] = []
         self._order = 0
+        self.lateness = Lateness()
 
     def run(self) -> None:
         while True:
@@ -127,8 +158,9 @@ class _Frames:
             for side in readable:
                 self._take(self._sides.index(side))
             while self._heap and self._heap[0][0] <= time.monotonic() * 1e6:
-                _, _, towards, frame = heappop(self._heap)
+                due_us, _, towards, frame = heappop(self._heap)
                 self._sides[towards].send(frame)
+                self.lateness.add(due_us, time.monotonic() * 1e6)
 
     def _take(self, origin: int) -> None:
         while True:
@@ -161,8 +193,7 @@ def _device_port(frame: bytes, *, from_device: bool) -> int | None:
 
 def main() -> None:
     frames = _Frames(sys.argv[1], int(sys.argv[2]))
-    print("ready", flush=True)
-    frames.run()
+    until_terminated(frames.run, frames.lateness)
 
 
 if __name__ == "__main__":

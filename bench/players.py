@@ -4,9 +4,10 @@
                                  "settle_s"}
 
 All run on one host, so their true server time is known: each device's is compared with it every 50 ms, and at each
-beat. Prints one JSON line: `error_us` of the clocks after `settle_s`, `bound_us` that the devices claimed then,
-`join_ms` from the join call to the first moment from which the true error was at most 1 ms, and `onsets`: for each
-beat number, by how many µs each device would have been off (`planned`, its clock alone) and was (`woken`).
+beat. Prints one JSON line: `error_us` of the clocks for `seconds` from `settle_s` after each knew the time,
+`bound_us` that the devices claimed then, `join_ms` from the join call to the first moment from which the true error
+was at most 1 ms, and `onsets`: for each beat number, by how many µs each device would have been off (`planned`, its
+clock alone) and was (`woken`).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ class _Class:
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self._truth = ServerClock(int(spec["offset_us"]))
-        self._start_s = time.monotonic()
+        self._settled_s: dict[Device, float] = {}
         self.error_us: list[int] = []
         self.bound_us: list[int] = []
         self.join_ms: list[float | None] = []
@@ -65,9 +67,10 @@ class _Class:
             beats = asyncio.create_task(self._beats(device))
             try:
                 await device.synced()
+                self._settled_s[device] = settled_s = time.monotonic() + spec["settle_s"]
                 self.join_ms.append(await self._until_good(device, began_s))
-                await asyncio.sleep(self._start_s + spec["settle_s"] - time.monotonic())
-                while time.monotonic() - self._start_s < spec["settle_s"] + spec["seconds"]:
+                await asyncio.sleep(settled_s - time.monotonic())
+                while time.monotonic() - settled_s < spec["seconds"]:
                     error, bound = self._error(device), device.error_us or 0
                     self.error_us.append(error)
                     self.bound_us.append(bound)
@@ -103,7 +106,8 @@ class _Class:
     async def _beats(self, device: Device) -> None:
         async for beat in device.beats():
             woken = self._truth.now_us() - beat.t
-            if time.monotonic() - self._start_s >= self._spec["settle_s"]:
+            # Each from its own settling on: who was long in joining is not counted before.
+            if time.monotonic() >= self._settled_s.get(device, inf):
                 self.onsets[beat.n].append((-self._error(device), woken))
 
 

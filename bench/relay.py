@@ -4,7 +4,8 @@
 
 listens on a free loopback port (printed as JSON) and passes each connection on to HOST:PORT. Each connection has a
 link of its own (`bandroom.music.simulation.links`). TCP keeps order, so a piece never overtakes the one before; what
-the model calls lost comes a retransmission timeout later. No privileges and no kernel modules are needed.
+the model calls lost comes a retransmission timeout later. No privileges and no kernel modules are needed. When it is
+ended, the relay tells how late it was itself.
 """
 
 import json
@@ -18,8 +19,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
+from typing import Any
 
 from bandroom.music.simulation.links import LINKS, Link
+
+from bench.lateness import Lateness
+from bench.netns import stopped, until_terminated
 
 TREE = Path(__file__).parents[1]
 _RETRANSMIT_US = 200_000
@@ -57,6 +62,7 @@ class _Relay:
         self._ways: dict[int, _Way] = {}
         self._heap: list[tuple[float, int, _Way]] = []
         self._order = 0
+        self.lateness = Lateness()
 
     @staticmethod
     def _now_us() -> float:
@@ -74,8 +80,9 @@ class _Relay:
                 else:
                     self._read(fd)
             while self._heap and self._heap[0][0] <= self._now_us():
-                way = heappop(self._heap)[2]
+                due_us, _, way = heappop(self._heap)
                 self._write(way, way.waiting.popleft())
+                self.lateness.add(due_us, self._now_us())
 
     def _accept(self) -> None:
         near, _ = self.listener.accept()
@@ -117,6 +124,11 @@ class Relay:
         self._process = subprocess.Popen(argv, cwd=TREE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(json.loads(self._process.stdout.readline())["port"])
+        self._process.stdout.readline()  # "ready"
+
+    def cut(self) -> dict[str, Any]:
+        """End it; how late it was (`Lateness.told`)."""
+        return stopped(self._process)
 
     def kill(self) -> None:
         self._process.kill()
@@ -126,7 +138,7 @@ class Relay:
 def main() -> None:
     relay = _Relay(sys.argv[1], int(sys.argv[2]), (sys.argv[3], int(sys.argv[4])))
     print(json.dumps({"port": relay.listener.getsockname()[1]}), flush=True)
-    relay.run()
+    until_terminated(relay.run, relay.lateness)
 
 
 if __name__ == "__main__":
