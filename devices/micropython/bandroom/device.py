@@ -78,13 +78,15 @@ class Steered:
 
 class Device:
     # `password` is the one that was shown when the device was enrolled. `on_note(player, message)` is called with each
-    # classmate's note, `message` a dict with "on" or "off"; leave it out where nothing is to be heard.
-    def __init__(self, host, port, username, password, on_note=None, clock=None):
+    # classmate's note, `message` a dict with "on" or "off"; leave it out where nothing is to be heard. `ssl` is a
+    # context, for a broker that is reached by TLS.
+    def __init__(self, host, port, username, password, on_note=None, clock=None, ssl=None):
         tenant, sub, _ = username.split("/")
         self._host = host
         self._port = port
         self._user = username
         self._password = password
+        self._ssl = ssl
         self._on_note = on_note
         self.clock = clock or LocalClock()
         self.tenant = tenant
@@ -190,7 +192,8 @@ class Device:
     async def _session(self):
         mqtt = self._mqtt
         client_id = "%s_%s" % (self.tenant, self.sub)
-        await mqtt.open(self._host, self._port, client_id, self._user, self._password, (self._presence, "lost 0"))
+        will = (self._presence, "lost 0")
+        await mqtt.open(self._host, self._port, client_id, self._user, self._password, will, self._ssl)
         self.failure = None
         self.connects += 1
         tasks = [asyncio.create_task(mqtt.run()), asyncio.create_task(self._keep_time())]

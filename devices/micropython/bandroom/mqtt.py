@@ -54,9 +54,10 @@ class Mqtt:
     def connected(self):
         return self._out is not None
 
-    # Connect; raises Refused, MqttError or OSError.
-    async def open(self, host, port, client_id, user, password, will):
-        self._in, out = await asyncio.wait_for(asyncio.open_connection(host, port), 10)
+    # Connect, encrypted where there is an `ssl` context (MicroPython 1.22); raises Refused, MqttError or OSError.
+    async def open(self, host, port, client_id, user, password, will, ssl=None):
+        encrypted = {"ssl": ssl, "server_hostname": host} if ssl else {}
+        self._in, out = await asyncio.wait_for(asyncio.open_connection(host, port, **encrypted), 10)
         try:
             # Without TCP_NODELAY a small packet waits up to 40 ms for the one before it to be acknowledged.
             out.s.setsockopt(6, 1, 1)

@@ -1,5 +1,5 @@
 # Run by MicroPython's unix port: a board in a room. Reads one JSON line on stdin: path, host, port, username, password,
-# beats. Prints a JSON line for each beat, note heard and change of room.
+# beats, and ca (a file, DER) for TLS. Prints a JSON line for each beat, note heard and change of room.
 import asyncio
 import json
 import sys
@@ -20,8 +20,20 @@ def heard(player, message):
     say(kind="note", player=player, message=message)
 
 
+def trusted():
+    if "ca" not in told:
+        return None
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with open(told["ca"], "rb") as file:
+        context.load_verify_locations(cadata=file.read())
+    return context
+
+
 async def main():
-    device = Device(told["host"], told["port"], told["username"], told["password"], on_note=heard)
+    device = Device(told["host"], told["port"], told["username"], told["password"], on_note=heard, ssl=trusted())
     running = asyncio.create_task(device.run())
     left = told["beats"]
     while left:

@@ -55,6 +55,12 @@ class Authority:
         """A client's context that trusts this authority alone."""
         return ssl.create_default_context(cafile=self.file)
 
+    def as_der(self) -> Path:
+        """Its certificate in the form that a board takes."""
+        file = self.file.with_suffix(".der")
+        file.write_bytes(ssl.PEM_cert_to_DER_cert(self.file.read_text()))
+        return file
+
     def sign(
         self,
         name: str,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
+import shutil
 import socket
 import ssl
 import stat
@@ -35,6 +37,7 @@ from .certificates import NAME, Authority, Files, replace
 StartStack = Callable[..., Any]
 ANY_PORTS = ("--https-port", "0", "--mqtts-port", "0")
 BEAT_WITHIN_S = 15.0
+TREE = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -126,6 +129,52 @@ async def test_join_and_beat_over_both(start_stack: StartStack, home: Home, auth
     assert ran.code == 0, ran.err
     report = await asyncio.to_thread(stack.cli, "doctor")
     assert {"certificate", "beat over mqtts", "beat over wss"} <= {item["name"] for item in report["checks"]}
+
+
+def test_a_board(start_stack: StartStack, home: Home, authority: Authority) -> None:
+    """A board on MicroPython plays over TLS where it knows the authority, and stays out where it knows another one."""
+    micropython = shutil.which("micropython", path=str(Path(sys.executable).parent)) or shutil.which("micropython")
+    if micropython is None:
+        pytest.skip("micropython is not installed, so the board's client was NOT run")
+    stack = start_stack(home, *words(authority.sign("server", NAME)))
+    room = beating_room(stack)["room"]
+    credential = stack.cli("devices", "enroll", "--tenant", "lincoln", "d-board-1")
+    stack.cli("rooms", "assign-device", room, "--tenant", "lincoln", "d-board-1")
+    told = {
+        "path": str(TREE / "devices" / "micropython"),
+        "host": NAME,
+        "port": stack.info.tls.mqtts_port,
+        "username": credential["username"],
+        "password": credential["password"],
+        "beats": 2,
+    }
+    script = TREE / "tests" / "integration" / "devices" / "board.py"
+
+    def run(*more: str, **orders: Any) -> subprocess.CompletedProcess[str]:
+        order = json.dumps({**told, **orders}) + "\n"
+        command = [micropython, "-X", "heapsize=256K", *more]
+        return subprocess.run(command, input=order, capture_output=True, text=True, timeout=30, check=False)
+
+    ran = run(str(script), ca=str(authority.as_der()))
+    assert [json.loads(line)["kind"] for line in ran.stdout.splitlines()].count("beat") == 2, ran.stderr
+    stranger = Authority(authority.file.parent / "stranger")
+    ran = run("-c", ONE_CONNECTION.format(ca=stranger.as_der(), **told))
+    assert "certificate" in ran.stdout.lower(), ran
+
+
+ONE_CONNECTION = """
+import asyncio, ssl, sys
+sys.path.insert(0, {path!r})
+from bandroom.mqtt import Mqtt
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.verify_mode = ssl.CERT_REQUIRED
+with open("{ca}", "rb") as file:
+    context.load_verify_locations(cadata=file.read())
+try:
+    asyncio.run(Mqtt(None).open({host!r}, {port}, "x", "x", "x", ("x", "x"), context))
+except Exception as error:
+    print(repr(error))
+"""
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")  # of old versions, which is the point
