@@ -6,10 +6,11 @@ process of its own (`Crowd` starts it) and is told what to do in JSON lines:
     in   {"address": [host, port] | path, "offset_us": …, "logins": [[client_id, username, password, [filter, …],
           note_topic | null], …], "notes_hz": 0, "timed": true}
     out  {"ready": connected, "refused": …}
-    in   "begin" forgets what was counted so far; "end" answers with the counts and leaves
-    out  {"beats": …, "notes": …, "late_us": [...], "note_us": [...], "cpu_s": …, "seconds": …}
+    in   "begin" forgets what was counted so far; "mark" answers with the counts and forgets; "end" answers and leaves
+    out  {"messages": …, "octets": …, "late_us": [...], "note_us": [...], "cpu_s": …, "seconds": …, "connected": …}
 
-Lateness is the server time at which the message was read minus its own `t`, in µs.
+A `note_topic` that ends in `/q` gets clock pings, and `note_us` holds their round trips. Lateness is the server time at
+which the message was read minus its own `t`, in µs.
 """
 
 import json
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
 from pathlib import Path
@@ -55,7 +56,9 @@ class _Counts:
         self.cpu_s = time.process_time()
 
 
-class _Loop:
+class Loop:
+    """All clients of the process."""
+
     def __init__(self, spec: dict[str, Any]) -> None:
         self._offset_us = int(spec["offset_us"])
         self._timed = bool(spec.get("timed", True))
@@ -63,6 +66,8 @@ class _Loop:
         self._epoll = select.epoll()
         self._socks: dict[int, socket.socket] = {}
         self._rest: dict[int, bytes] = {}
+        self._into: dict[int, Callable[[bytearray], int]] = {}
+        self._scratch = bytearray(65_536)
         self._counts = _Counts()
         self._acks = self._refused = 0
         self._plays: list[tuple[float, int, bytes]] = []
@@ -87,6 +92,7 @@ class _Loop:
             fd = sock.fileno()
             self._socks[fd] = sock
             self._rest[fd] = b""
+            self._into[fd] = sock.recv_into
             self._epoll.register(fd, select.EPOLLIN)
             if note_topic and self._hz:
                 self._plays.append((time.monotonic() + 3 + rng.random() / self._hz, fd, packets.string(note_topic)))
@@ -102,16 +108,32 @@ class _Loop:
         os.set_blocking(stdin, False)
         self._epoll.register(stdin, select.EPOLLIN)
         while True:
-            timeout = 1.0
-            if self._plays:
-                timeout = max(0.0, self._plays[0][0] - time.monotonic())
-                if timeout == 0.0:
-                    self._play()
+            timeout = self._do_due()
             if self._poll(timeout, stdin):
                 word = os.read(stdin, 64)
                 if b"end" in word or not word:
                     return self._result()
+                if b"mark" in word:
+                    _tell(self._result())
                 self._counts = _Counts()
+
+    def _do_due(self) -> float:
+        """Do what is due now; seconds until the next."""
+        if not self._plays:
+            return 1.0
+        if (left_s := self._plays[0][0] - time.monotonic()) > 0:
+            return left_s
+        self._play()
+        return 0.0
+
+    def _writable(self, fd: int) -> None:
+        """Nobody here waits for that."""
+        raise NotImplementedError(fd)
+
+    def _lost(self, fd: int) -> None:
+        """The broker has closed this connection."""
+        self._epoll.unregister(fd)
+        self._socks.pop(fd).close()
 
     def _result(self) -> dict[str, Any]:
         counts = self._counts
@@ -129,15 +151,22 @@ class _Loop:
     def _play(self) -> None:
         due, fd, topic = self._plays[0]
         if fd in self._socks:
-            self._socks[fd].send(packets.publish(topic, b'{"t":%d,"on":60}' % self._now_us()))
+            now_us = self._now_us()
+            said = b"%08d 00 %016d" % (now_us % 10**8, 0) if topic.endswith(b"/q") else b'{"t":%d,"on":60}' % now_us
+            self._socks[fd].send(packets.publish(topic, said))
         heapreplace(self._plays, (due + 1 / self._hz, fd, topic))
 
     def _poll(self, timeout: float, stdin: int = -1) -> bool:
+        if not self._timed and self._acks + self._refused >= len(self._socks):
+            return self._count(timeout, stdin)
         told = False
         socks, now_us = self._socks, self._now_us
-        for fd, _ in self._epoll.poll(timeout, _BATCH):
+        for fd, event in self._epoll.poll(timeout, _BATCH):
             if fd == stdin:
                 told = True
+                continue
+            if event & select.EPOLLOUT:
+                self._writable(fd)
                 continue
             try:
                 data = socks[fd].recv(65_536)
@@ -146,15 +175,28 @@ class _Loop:
             except OSError:
                 data = b""
             if not data:
-                self._epoll.unregister(fd)
-                socks.pop(fd).close()
+                self._lost(fd)
                 continue
-            if self._timed:
-                self._take(fd, data, now_us())
-            else:
-                self._counts.octets += len(data)
-                if self._acks + self._refused < len(socks):
-                    self._take(fd, data, 0)
+            self._take(fd, data, now_us())
+        return told
+
+    def _count(self, timeout: float, stdin: int) -> bool:
+        """The same with nothing looked at: what is received is counted in octets, and that is all."""
+        told, octets, scratch, into = False, 0, self._scratch, self._into
+        for fd, _ in self._epoll.poll(timeout, _BATCH):
+            if fd == stdin:
+                told = True
+                continue
+            try:
+                got = into[fd](scratch)
+            except BlockingIOError:
+                continue
+            except OSError:
+                got = 0
+            octets += got
+            if not got:
+                self._lost(fd)
+        self._counts.octets += octets
         return told
 
     def _take(self, fd: int, data: bytes, now_us: int) -> None:
@@ -175,7 +217,9 @@ class _Loop:
             if kind == 3:
                 counts.messages += 1
                 where = data.find(b'"t":', at, end)
-                if where > 0:
+                if where < 0 and data.find(b"/clock/", at, end) > 0:
+                    counts.notes.append((now_us - int(data[end - 28 : end - 20])) % 10**8)
+                elif where > 0:
                     late = now_us - int(data[where + 4 : where + 20])
                     (counts.notes if data.find(b"/note/", at, at + 90) > 0 else counts.late).append(late)
             elif kind == 9:
@@ -199,9 +243,10 @@ class Crowd:
         *,
         notes_hz: float = 0.0,
         timed: bool = True,
+        program: str = "bench.load",
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.load"], cwd=TREE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", program], cwd=TREE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         rows = [[x.client_id, x.username, x.password, list(x.filters), x.note_topic] for x in logins]
         self._say(
@@ -221,6 +266,11 @@ class Crowd:
     def begin(self) -> None:
         """Count from now on."""
         self._say("begin")
+
+    def mark(self) -> dict[str, Any]:
+        """What was counted since the last time; count anew."""
+        self._say("mark")
+        return self._hear()
 
     def end(self) -> dict[str, Any]:
         """What was counted; the crowd leaves."""
@@ -251,10 +301,15 @@ def _tell(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
+def serve(loop: type[Loop]) -> None:
+    """Be the process that a `Crowd` has started."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 1 << 20)), hard))
-    _tell(_Loop(json.loads(sys.stdin.readline())).run())
+    _tell(loop(json.loads(sys.stdin.readline())).run())
+
+
+def main() -> None:
+    serve(Loop)
 
 
 if __name__ == "__main__":

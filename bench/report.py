@@ -128,6 +128,15 @@ def cpu_s(pid: int) -> float:
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
+def busy_s(pid: int) -> tuple[float, float]:
+    """CPU seconds that a process has used, and seconds that it had something to do and no core to do it on."""
+    used = waited = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        words = (thread / "schedstat").read_text().split()
+        used, waited = used + int(words[0]), waited + int(words[1])
+    return used / 1e9, waited / 1e9
+
+
 def rss_kb(pid: int) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):

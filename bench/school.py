@@ -1,27 +1,29 @@
 """A school for benches: rooms, a class of devices in each, and a broker with one of the access controls compared.
 
 `bare` lets everybody in and checks nothing. `gate` is this project's. `dynsec` is Mosquitto's dynamic-security with a
-role for each room; `acl` its acl_file with a section for each client. The last two isolate as far as they can, and
-check no tokens, limits or clock pings: they are here for what a check costs.
+role for each client; `acl` its acl_file with patterns, which need user names that say the room. The last two isolate
+as far as they can, and check no tokens, limits or clock pings: they are here for what a check costs.
 """
 
 import base64
 import hashlib
 import json
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from bandroom.auth.devices import password
-from bandroom.auth.keys import load_keys
+from bandroom.auth.keys import KeyRing, load_keys
+from bandroom.auth.tokens import mint
 from bandroom.clock import ServerClock
 from bandroom.paths import Home, write_private
 from bandroom.supervisor.gate import find_gate
-from bandroom.wire.gate_log import Assign, Open, format_header, format_line
-from bandroom.wire.ids import ClientId, RoomId, Subject, TenantId, UserName
+from bandroom.wire.gate_log import Assign, Entry, Limit, LimitKey, Open, format_header, format_line
+from bandroom.wire.ids import ClientId, Role, RoomId, Subject, TenantId, UserName
 from bandroom.wire.topics import Filter, Leaf, Room
 
 from bench import home as data
@@ -38,10 +40,14 @@ _PLUGIN_FOLDERS = ("/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-li
 
 @dataclass(frozen=True, slots=True)
 class Pupil:
-    """A device in a room."""
+    """A device in a room, or a person: that is in the subject's first letter."""
 
     room: Room
     sub: Subject
+
+    @property
+    def user(self) -> UserName:
+        return UserName.of(self.room.tenant, self.sub, 1 if self.sub.role is Role.DEVICE else None)
 
 
 @dataclass(slots=True)
@@ -52,37 +58,69 @@ class School:
     clock: ServerClock
     broker: Broker
     logins: list[Login]
+    also: list[Login] = field(default_factory=list[Login])
 
     @property
     def tcp(self) -> tuple[str, int]:
         return ("127.0.0.1", self.broker.port)
 
 
-def pupils(rooms: int, each: int) -> list[Pupil]:
-    """`each` devices in each of `rooms` rooms."""
+def pupils(rooms: int | Sequence[int], each: int, letter: str = "d", first: int = 0) -> list[Pupil]:
+    """`each` of a role in each of `rooms` (the first so many, or by number), their own numbers from `first` on.
+
+    Devices, unless `letter` says pupils (`s`).
+    """
     return [
-        Pupil(Room(data.tenant_of(r), RoomId(data.room_of(r))), Subject(f"d-{r}-{i}"))
-        for r in range(rooms)
-        for i in range(each)
+        Pupil(Room(data.tenant_of(r), RoomId(data.room_of(r))), Subject(f"{letter}-{r}-{i}"))
+        for r in (range(rooms) if isinstance(rooms, int) else rooms)
+        for i in range(first, first + each)
     ]
 
 
 @contextmanager
 def opened(
-    folder: Path, access: Access, rooms: int, each: int, *, leaves: Sequence[Leaf] = _LEAVES
+    folder: Path,
+    access: Access,
+    rooms: int,
+    each: int,
+    *,
+    leaves: Sequence[Leaf] = _LEAVES,
+    also: Sequence[Pupil] = (),
+    unlimited: bool = False,
+    tokens: bool = False,
 ) -> Iterator[School]:
-    """A school with `rooms` rooms of `each` devices behind a broker with that access control."""
+    """A school with `rooms` rooms of `each` devices behind a broker with that access control.
+
+    `also` come in besides, with logins of their own; `unlimited` sets every limit of the gate out of reach; with
+    `tokens` every other one of a room is a pupil with a token instead of a device with a password.
+    """
     home, clock = data.make(folder / "home")
-    crowd = pupils(rooms, each)
+    if tokens:
+        halves = (pupils(rooms, each // 2, "s"), pupils(range(rooms), each - each // 2, "d"))
+        crowd = [pupil for half in halves for pupil in half]
+    else:
+        crowd = pupils(rooms, each)
     keys = load_keys(home)
-    logins = [login(p, password(keys, _user(p)), leaves) for p in crowd]
-    options = {"bare": _bare, "gate": _gate, "dynsec": _dynsec, "acl": _acl}[access](
-        home, folder / "broker", crowd, logins
-    )
+    logins = [login(p, secret(keys, p), leaves, access) for p in crowd]
+    others = [login(p, secret(keys, p), leaves, access) for p in also]
+    everybody = [*crowd, *also]
+    if access == "gate":
+        options = _gate(home, folder / "broker", everybody, unlimited)
+    else:
+        options = {"bare": _bare, "dynsec": _dynsec, "acl": _acl}[access](
+            folder / "broker", everybody, [*logins, *others]
+        )
     with running(folder / "broker", options) as broker:
         home.broker_socket.unlink(missing_ok=True)
         home.broker_socket.symlink_to(broker.socket_path)
-        yield School(home, clock, broker, logins)
+        yield School(home, clock, broker, logins, others)
+
+
+def secret(keys: KeyRing, pupil: Pupil) -> str:
+    """A device's password, or a token for an hour."""
+    if pupil.sub.role is Role.DEVICE:
+        return password(keys, pupil.user)
+    return mint(keys, pupil.room.tenant, pupil.sub, pupil.room.room, now_s=int(time.time()), ttl_s=3600).token
 
 
 def available(access: Access) -> bool:
@@ -94,32 +132,27 @@ def _plugin() -> Path | None:
     return next((path for folder in _PLUGIN_FOLDERS if (path := Path(folder, DYNSEC)).is_file()), None)
 
 
-def _user(pupil: Pupil) -> UserName:
-    return UserName.of(pupil.room.tenant, pupil.sub, 1)
-
-
-def login(pupil: Pupil, secret: str, leaves: Sequence[Leaf]) -> Login:
+def login(pupil: Pupil, secret: str, leaves: Sequence[Leaf], access: Access = "gate") -> Login:
     """What a pupil connects with, to hear `leaves` of its room."""
     room = pupil.room
     filters = tuple(Filter(leaf, room.tenant, room.room).name for leaf in leaves)
-    return Login(
-        str(ClientId.of(room.tenant, pupil.sub)), str(_user(pupil)), secret, filters, room.note(pupil.sub).name
-    )
+    note = room.note(pupil.sub).name
+    if access == "acl":
+        return Login(str(pupil.sub), f"{room.tenant}/music_room/{room.room}", secret, filters, note)
+    return Login(str(ClientId.of(room.tenant, pupil.sub)), str(pupil.user), secret, filters, note)
 
 
-def _bare(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
+def _bare(folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
     return "allow_anonymous true\n"
 
 
-def _gate(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
-    lines = [format_header(secrets.token_hex(8))]
-    seq = 0
-    for room in dict.fromkeys(p.room for p in crowd):
-        seq += 1
-        lines.append(format_line(seq, Open(room.tenant, room.room)))
-    for p in crowd:
-        seq += 1
-        lines.append(format_line(seq, Assign(p.room.tenant, p.sub, p.room.room)))
+def _gate(home: Home, folder: Path, crowd: Sequence[Pupil], unlimited: bool) -> str:
+    entries: list[Entry] = [Open(room.tenant, room.room) for room in dict.fromkeys(p.room for p in crowd)]
+    entries += [Assign(p.room.tenant, p.sub, p.room.room) for p in crowd if p.sub.role is Role.DEVICE]
+    if unlimited:
+        tenants = dict.fromkeys(p.room.tenant for p in crowd)
+        entries += [Limit(tenant, key, 10**9, 10**9) for tenant in tenants for key in LimitKey]
+    lines = [format_header(secrets.token_hex(8)), *(format_line(seq, it) for seq, it in enumerate(entries, start=1))]
     write_private(home.gate_log, "".join(line if line.endswith("\n") else line + "\n" for line in lines))
     gate = find_gate(home)
     return (
@@ -128,22 +161,16 @@ def _gate(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Log
     )
 
 
-def _acl(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
-    lines = [
-        "user bandroom/tempo-0",
-        "topic write tenant/+/music_room/+/beat",
-        "topic read tenant/+/music_room/+/tempo",
-    ]
-    for pupil, login in zip(crowd, logins, strict=True):
-        lines.append(f"user {login.username}")
-        lines += [f"topic read {name}" for name in login.filters]
-        lines.append(f"topic write {pupil.room.note(pupil.sub).name}")
+def _acl(folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
+    lines = ["pattern read tenant/%u/beat", "pattern read tenant/%u/tempo", "pattern read tenant/%u/room"]
+    lines += ["pattern read tenant/%u/note/+", "pattern write tenant/%u/note/%c"]
+    lines += ["user bandroom/tempo-0", "topic write tenant/+/music_room/+/beat"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "acl").write_text("\n".join(lines) + "\n")
     return f"allow_anonymous true\nacl_file {folder / 'acl'}\n"
 
 
-def _dynsec(home: Home, folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
+def _dynsec(folder: Path, crowd: Sequence[Pupil], logins: Sequence[Login]) -> str:
     roles: list[dict[str, object]] = [_role("tempo", ["tenant/+/music_room/+/tempo"], ["tenant/+/music_room/+/beat"])]
     clients = [_client("bandroom/tempo-0", PUMP_PASSWORD, "tempo")]
     for number, (pupil, login) in enumerate(zip(crowd, logins, strict=True)):
