@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,11 @@ from bench.school import Access, School, login, opened, pupils
 SETTLE_S = 2.0
 
 
-def worker(school: School, index: int = 0, count: int = 1) -> subprocess.Popen[str]:
+def worker(school: School, index: int = 0, count: int = 1, options: Sequence[str] = ()) -> subprocess.Popen[str]:
     """A tempo worker on the school's data folder that has said that it is ready."""
     argv = [sys.executable, "-P", "-m", "bandroom.beats.worker", "--home", str(school.home.root)]
     process = subprocess.Popen(
-        [*argv, "--index", str(index), "--count", str(count)],
+        [*argv, "--index", str(index), "--count", str(count), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

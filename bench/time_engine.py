@@ -13,7 +13,8 @@ def measure(quick: bool) -> dict[str, Any]:
             rooms=[100, 1000] if quick else [100, 1000, 10_000],
             phases=["random", "equal"],
             kinds=list(engine.KINDS),
-            seconds=4.0 if quick else 20.0,
+            seconds=4.0 if quick else 10.0,
+            spin=None,
         )
     )
 
