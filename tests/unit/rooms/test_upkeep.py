@@ -71,7 +71,7 @@ def test_members_are_told_before_an_idle_room_closes(music: Plane) -> None:
 
 
 @pytest.mark.rule("ROOM-1")
-@pytest.mark.parametrize("how", ["somebody comes", "a command", "an edit"])
+@pytest.mark.parametrize("how", ["somebody comes", "a command", "an edit", "its own name"])
 def test_the_warning_is_taken_back_when_the_room_is_used(music: Plane, how: str) -> None:
     """And an hour begins anew."""
     sub = music.join(nickname="Ann").member.sub
@@ -82,6 +82,8 @@ def test_the_warning_is_taken_back_when_the_room_is_used(music: Plane, how: str)
             say(music, sub, "ready")
         case "a command":
             music.do("rename", name="Choir")
+        case "its own name":
+            music.do("rename", name=music.room().name)
         case _:
             music.do("set_tempo", bpm=99)
     pass_time(music, 10)
