@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from bandroom.cli.watch_board import Board
-from bandroom.mqtt import Connection, Credential, NotConnected, Tcp, connect
+from bandroom.mqtt import Connection, Credential, Disconnected, NotConnected, Tcp, connect
 from bandroom.wire.ids import RoomId, Subject, TenantId
 from bandroom.wire.messages import Command
 from bandroom.wire.topics import Filter, Leaf, Room
@@ -45,6 +45,7 @@ async def watch(access: dict[str, Any], host: str, port: int, room: Room, code: 
             with Live(console=Console(), refresh_per_second=10, screen=sys.stdout.isatty()) as live, _keys() as keys:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_hear(connection, board))
+                    group.create_task(_follow(connection, board))
                     group.create_task(_draw(connection, board, live))
                     group.create_task(_obey(connection, board, room, sub, keys))
     except* _Quit:
@@ -54,6 +55,12 @@ async def watch(access: dict[str, Any], host: str, port: int, room: Room, code: 
 async def _hear(connection: Connection, board: Board) -> None:
     async for incoming in connection.messages:
         board.hear(incoming, time.monotonic())
+
+
+async def _follow(connection: Connection, board: Board) -> None:
+    async for state in connection.states():
+        if isinstance(state, Disconnected):
+            board.lose()
 
 
 async def _draw(connection: Connection, board: Board, live: Live) -> None:
@@ -71,7 +78,7 @@ async def _obey(connection: Connection, board: Board, room: Room, sub: Subject, 
         body = {"id": f"watch-{secrets.token_hex(6)}", **asked}
         try:
             await connection.publish(room.control(sub), Command.decode(json.dumps(body).encode()))
-            board.said = f"{asked['cmd']} …"
+            board.ask(asked["cmd"], time.monotonic())
         except (NotConnected, TimeoutError):
             board.said = f"{asked['cmd']} was not sent: no connection"
 

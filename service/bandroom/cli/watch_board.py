@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ from bandroom.wire.topics import Leaf
 RECENT_S = 5.0
 """Notes of the last so many seconds make a player's activity."""
 _SHOW_LIMIT_S = 10.0
+ANSWER_WITHIN_S = 5.0
+"""A command that is not answered by then will not be: nobody keeps it."""
 KEYS = "s start/stop   c continue   t tap   m mute all/none   1-9 mute one   l lock   q quit"
 _SIGNS = {"ready": "●", "lost": "○", "disconnected": "○"}
 
@@ -36,6 +39,16 @@ class Board:
     notes: dict[Subject, deque[float]] = field(default_factory=dict[Subject, deque[float]])
     limits: dict[Subject, tuple[float, LimitReport]] = field(default_factory=dict[Subject, tuple[float, LimitReport]])
     said: str = ""
+    asked: tuple[str, float] | None = None
+    """The command that was sent last and not answered yet, and when."""
+
+    def ask(self, cmd: str, now_s: float) -> None:
+        """Note that a command was sent."""
+        self.said, self.asked = f"{cmd} …", (cmd, now_s)
+
+    def lose(self) -> None:
+        """Note that the connection is gone: who leaves meanwhile is never told of, and who is there is told of anew."""
+        self.members.clear()
 
     def hear(self, incoming: Incoming, now_s: float) -> None:
         """Take a message in."""
@@ -54,6 +67,7 @@ class Board:
             case LimitReport() if sub is not None:
                 self.limits[sub] = (now_s, message)
             case Reply():
+                self.asked = None
                 self.said = f"changed: code is {message.code}" if message.code else "done"
                 if not message.ok:
                     self.said = message.text or message.err or "refused"
@@ -85,7 +99,10 @@ class Board:
 
     def render(self, now_s: float) -> RenderableType:
         """The picture."""
-        return Group(self._head(now_s), Text(), self._roster(now_s), Text(), Text(self.said), Text(KEYS, style="dim"))
+        said = self.said
+        if self.asked is not None and now_s - self.asked[1] > ANSWER_WITHIN_S:
+            said = f"no answer to {self.asked[0]}: the service may be starting; try again"
+        return Group(self._head(now_s), Text(), self._roster(now_s), Text(), Text(said), Text(KEYS, style="dim"))
 
     def _head(self, now_s: float) -> Text:
         head = Text()
@@ -95,6 +112,9 @@ class Board:
         head.append(f"code {self.code}  {state}")
         worst_ms = self.worst_err_ms()
         head.append("" if worst_ms is None else f"  clocks within {worst_ms:.1f} ms")
+        if self.info is not None and self.info.closing_t is not None:
+            at = time.strftime("%H:%M", time.localtime(self.info.closing_t / 1e6))
+            head.append(f"  closes at {at} unless somebody comes", style="yellow")
         head.append("" if self.connected else "  (no connection: trying)", style="red")
         head.append("\n")
         if self.beat is None or not self.playing(now_s):

@@ -88,3 +88,26 @@ def test_a_refusal_is_shown_in_its_own_words(board: Board) -> None:
     reply = Reply(id="a", ok=False, rev=None, n=None, t=None, code=None, err="conflict", text="stop it first")
     board.hear(heard(HERE.control_reply(Subject("t-smith")), reply), 0)
     assert "stop it first" in text(board, 0)
+
+
+def test_a_command_that_nobody_answers_is_said_to_be_so(board: Board) -> None:
+    """While it waits its name stands there, after some seconds that no answer came; the next answer clears it."""
+    board.ask("start", 10)
+    assert "start …" in text(board, 12)
+    assert "no answer to start" in text(board, 16)
+    board.hear(heard(HERE.control_reply(Subject("t-smith")), Reply(id="a", ok=True, rev=1)), 0)
+    assert "no answer" not in text(board, 20)
+
+
+def test_a_room_that_is_to_close_says_when(board: Board) -> None:
+    """As long as the room says so."""
+    board.hear(heard(HERE.info(), RoomInfo(rev=2, name="Choir", state="open", closing_t=1_800_000_000_000_000)), 1)
+    assert "unless somebody comes" in text(board, 1)
+    board.hear(heard(HERE.info(), RoomInfo(rev=3, name="Choir", state="open")), 1)
+    assert "unless" not in text(board, 1)
+
+
+def test_nobody_is_shown_who_left_while_it_could_not_hear(board: Board) -> None:
+    """After a loss of the broker the roster is what is told anew."""
+    board.lose()
+    assert "nobody is here" in text(board, 1)
