@@ -6,6 +6,9 @@
 #define CONNECTS_BURST 500
 #define DROPS_RATE 100 /* a second: what a muted player or a clumsy device may go on sending in vain */
 #define DROPS_BURST 2000
+#define TENANT_DROPS_RATE 1000 /* a second: beyond it a flood has many heads, and each refused packet counts for many: */
+#define TENANT_DROPS_BURST 5000 /* the broker reads in turn, so hundreds who flood are each too slow to be noticed alone */
+#define DROPS_MANY 50
 #define KEPT_OUT_US (30 * 1000000)
 #define IDLE_US (600 * 1000000LL) /* by then every bucket is full again, but for odd limits of a tenant's own */
 #define LEVEL_MAX_US (1000 * 1000000LL)
@@ -127,7 +130,9 @@ bool limits_subscribe(struct limits *limits, const struct rates *rates, const st
 bool limits_dropped(struct limits *limits, const struct who *who, int64_t now_us)
 {
     struct meter *meter = meter_of_who(limits, who, now_us);
-    if (is_service(who) || (meter && bucket_take(&meter->drops, DROPS_RATE, DROPS_BURST, 1, now_us)))
+    struct meter *tenant = meter_of(limits, span_of(who->tenant), (struct span){"", 0}, now_us);
+    bool few = tenant && bucket_take(&tenant->drops, TENANT_DROPS_RATE, TENANT_DROPS_BURST, 1, now_us);
+    if (is_service(who) || (meter && bucket_take(&meter->drops, DROPS_RATE, DROPS_BURST, few ? 1 : DROPS_MANY, now_us)))
         return false;
     if (meter)
         meter->kept_out_to_us = now_us + KEPT_OUT_US;

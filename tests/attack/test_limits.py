@@ -180,7 +180,7 @@ def test_ten_pupils_cannot_use_up_a_rooms_teacher(arena: Arena) -> None:
     pupils = [attacker(arena, f"s-wild-{n}") for n in range(10)]
     for _ in range(3):
         for n, pupil in enumerate(pupils):
-            pupil.send(note(f"{ROOM}/note/s-wild-{n}", 150))
+            pupil.send(note(f"{ROOM}/note/s-wild-{n}", 70))
         for pupil in pupils:
             pupil.settle()
     arena.settle()  # whoever hears the flood has heard it out: what is missing from here on, the broker denied
