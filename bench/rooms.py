@@ -1,7 +1,8 @@
 """`make bench ARGS=rooms`: the control plane with many open rooms.
 
 Commands a second and their time, joins, the way from a join to the first beat, memory by room and member, and how
-long it takes until all rooms beat again after service and worker were killed. Over the real HTTP door, one machine.
+long it takes until all rooms beat again after service and worker were killed: with the same numbers, on the same grid,
+as a listener in some of them hears it. Over the real HTTP door, one machine.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ import asyncio
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import psutil
-from bandroom.mqtt import Credential, Tcp, connect
+from bandroom.mqtt import Connection, Credential, Tcp, connect
+from bandroom.music.tempo_map import TempoMap
 from bandroom.wire.ids import RoomId, TenantId
+from bandroom.wire.messages import Beat, Tempo
+from bandroom.wire.tempo import from_message
 from bandroom.wire.topics import Filter, Leaf
 
 from bench import report
@@ -101,6 +107,84 @@ def all_beat_again_s(stack: Stack, http: httpx.Client, rooms: int, *parts: str) 
     raise RuntimeError("not all rooms came back within 60 s")
 
 
+class Listener:
+    """Hears the beats of some rooms, in a thread of its own, and holds them against the rooms' maps."""
+
+    def __init__(self, stack: Stack, http: httpx.Client, codes: list[str]) -> None:
+        self._stack, self._codes = stack, codes
+        self._access = http.post(f"/api/tenants/{TENANT}/tokens", json={"sub": "t-listener"}).raise_for_status().json()
+        self._loop = asyncio.new_event_loop()
+        self._ready, self._done = threading.Event(), asyncio.Event()
+        self.maps: dict[RoomId, TempoMap] = {}
+        self.heard: dict[RoomId, list[tuple[int, Beat]]] = {RoomId(code): [] for code in codes}
+        """For each room: when a beat came in (local clock, ns), and the beat."""
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run()))
+        self._thread.start()
+        self._ready.wait(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._done.set)
+        self._thread.join()
+
+    async def _run(self) -> None:
+        mqtt, access = self._stack.info.mqtt, self._access
+        credential = Credential.fixed(access["username"], access["client_id"], access["token"])
+        async with connect(Tcp(mqtt.host, mqtt.port), credential, will=None, max_queued=100_000) as connection:
+            for leaf in (Leaf.TEMPO, Leaf.BEAT):
+                for code in self._codes:
+                    await connection.subscribe(Filter(leaf, TenantId(TENANT), RoomId(code)))
+            hearing = asyncio.ensure_future(self._hear(connection))
+            self._ready.set()
+            await self._done.wait()
+            hearing.cancel()
+
+    async def _hear(self, connection: Connection) -> None:
+        async for incoming in connection.messages:
+            room = incoming.topic.room
+            if room is None:
+                continue
+            if isinstance(incoming.message, Tempo):
+                self.maps[room] = from_message(incoming.message)
+            elif isinstance(incoming.message, Beat):
+                self.heard[room].append((incoming.t_received_ns, incoming.message))
+
+    def since(self, mark_ns: int) -> dict[str, float]:
+        """Of what came in since a mark: beats off the grid, out of order, left out; a room's longest silence (s)."""
+        found = {"rooms": len(self.heard), "beats": 0, "off_grid": 0, "out_of_order": 0, "left_out": 0}
+        silence_s = 0.0
+        for room, all_heard in self.heard.items():
+            heard = [each for each in all_heard if each[0] >= mark_ns]
+            found["beats"] += len(heard)
+            for _, beat in heard:
+                due = self.maps[room].beat(beat.n)
+                found["off_grid"] += due is None or abs(due.t - beat.t) > 1
+            for (came_ns, one), (next_ns, other) in pairwise(heard):
+                found["out_of_order"] += other.n <= one.n
+                found["left_out"] += max(0, other.n - one.n - 1)
+                silence_s = max(silence_s, (next_ns - came_ns) / 1e9)
+        return {**found, "longest_silence_s": round(silence_s, 2)}
+
+
+GOAL_S = 3.0
+
+
+def goals(found: dict[str, Any]) -> list[str]:
+    """What was aimed at, and whether it was reached."""
+    again_s = max(found["after_kill_of_both_s"])
+    heard = found["in_phase"]
+    return [
+        f"{'met   ' if again_s <= GOAL_S else 'MISSED'} all {found['rooms']} rooms beat again within {GOAL_S:g} s after"
+        f" service and worker were killed: {again_s:g} s",
+        f"{'met   ' if not heard['off_grid'] and not heard['out_of_order'] else 'MISSED'} in phase: of {heard['beats']}"
+        f" beats in {heard['rooms']} rooms over {heard['kills']} kills, {heard['off_grid']} off the grid,"
+        f" {heard['out_of_order']} out of order ({heard['left_out']} left out,"
+        f" longest silence {heard['longest_silence_s']:g} s)",
+    ]
+
+
 def run(rooms: int, commands: int, joins: int, hands: int) -> dict[str, Any]:
     codes = [f"BENCH-{i:04d}" for i in range(rooms)]
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as stack, owner(stack) as http:
@@ -133,9 +217,13 @@ def run(rooms: int, commands: int, joins: int, hands: int) -> dict[str, Any]:
         found["kb_per_member"] = gained(full, rss_kb(stack), joins)
         beats = [asyncio.run(first_beat_s(stack, http, codes[i % rooms])) for i in range(50)]
         found["join_to_first_beat_ms"] = report.summary(beats, 1000)
-        for name, parts in (("worker", ("tempo",)), ("both", ("tempo", "service"))):
-            again_s = [round(all_beat_again_s(stack, http, rooms, *parts), 2) for _ in range(3)]
-            found[f"after_kill_of_{name}_s"] = again_s
+        with Listener(stack, http, codes[:: max(1, rooms // 40)][:40]) as listener:
+            mark_ns = time.monotonic_ns()
+            for name, parts in (("worker", ("tempo",)), ("both", ("tempo", "service"))):
+                again_s = [round(all_beat_again_s(stack, http, rooms, *parts), 2) for _ in range(3)]
+                found[f"after_kill_of_{name}_s"] = again_s
+            time.sleep(1)
+            found["in_phase"] = {"kills": 6, **listener.since(mark_ns)}
         return found
 
 
@@ -151,6 +239,8 @@ def main() -> None:
     found = run(args.rooms, args.commands, args.joins, args.connections)
     for name, value in found.items():
         print(f"{name:24} {value if not isinstance(value, float) else round(value, 1)}")
+    found["goals"] = goals(found)
+    print("\n".join(found["goals"]))
     report.save("rooms", found)
 
 
