@@ -113,6 +113,12 @@ class Part:
         self.up = False
         return child.ending, was_ready and time.monotonic() - began > _LIVED_LONG_S
 
+    def replace(self, why: str) -> None:
+        """End it by force, so that another is started."""
+        if self.child is not None and self.up and not self._stopping:
+            self.say(f"{self.spec.name} {why}; ending it")
+            self.child.kill()
+
     async def stop(self) -> None:
         """End it: asked first, by force when its grace is over."""
         self._stopping = True

@@ -13,7 +13,7 @@ from typing import Any
 from bandroom.paths import Home
 from bandroom.runstate import HttpAddress, Pids, RunInfo
 from bandroom.settings import Settings
-from bandroom.supervisor import broker, lock, logs, notify
+from bandroom.supervisor import broker, lock, logs, notify, pulse
 from bandroom.supervisor.certificate import CertificateKeeper
 from bandroom.supervisor.child import Child
 from bandroom.supervisor.errors import StartError
@@ -82,11 +82,11 @@ class Supervisor:
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Start everything, call ``on_ready``, and return when all has ended after ``request_stop``.
 
-        Raises ``StartError`` if a part cannot be started; everything else has been ended then.
+        Raises ``StartError`` or ``OSError`` if a part cannot be started; everything else has been ended then.
         """
         try:
             await self._run(on_ready)
-        except* StartError as errors:
+        except* (StartError, OSError) as errors:
             reason = errors.exceptions[0]
         else:
             return
@@ -132,6 +132,11 @@ class Supervisor:
     def _chores(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What is to be done beside keeping the parts running."""
         yield self._keep_logs_short()
+        if self._broker is not None:
+            part = self._broker
+            yield pulse.watch(
+                self._plan.home, lambda: part.pid if part.up else 0, lambda: part.replace("does not answer")
+            )
         if self._keeper is not None and self._plan.tls is not None:
             yield self._keeper.watch(self._plan.tls.address.name, self._hang_up_broker, self._say)
         if (every_s := notify.watchdog_s()) is not None:

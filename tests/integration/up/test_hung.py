@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -16,7 +17,8 @@ import httpx
 import paho.mqtt.client as paho
 import pytest
 from bandroom.paths import Home
-from bandroom.testing import wait_until
+from bandroom.supervisor import pulse
+from bandroom.testing import wait_until, wait_until_async
 
 StartStack = Callable[..., Any]
 # The limit is 4 s for a worker and 10 s for the service; the rest is for a machine that is busy with other tests.
@@ -81,6 +83,26 @@ def test_hung_service_and_worker_are_replaced(start_stack: StartStack, home: Hom
         assert stack.shown().count("no sign of life") == 2
     finally:
         ear.close()
+
+
+async def test_a_broker_that_hangs_is_noticed(start_stack: StartStack, home: Home) -> None:
+    """A broker that goes round is left alone; stopped by SIGSTOP it is reported, once its silence has lasted."""
+    stack = start_stack(home)
+    hung = asyncio.Event()
+    pid = stack.pid_of("broker")
+    pulses = pulse.watch(home, lambda: pid, hung.set, number=998, keepalive_s=2, hung_after_s=4.0)
+    watching = asyncio.create_task(pulses)
+    # The service's, the worker's, the supervisor's, ours.
+    await wait_until_async(lambda: "connections 4" in home.gate_status.read_text(), what="the watcher's connection")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(hung.wait()), 3)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.wait_for(hung.wait(), 20)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        watching.cancel()
+    assert "broker does not answer" not in stack.shown(), "the supervisor itself waits longer"
 
 
 def test_no_hang_up_before_the_broker_hears(start_stack: StartStack, home: Home) -> None:

@@ -35,10 +35,11 @@ class JoinBody(Body):
 
 
 class MqttPlace(BaseModel):
-    """Where the broker is: by TCP, and from a browser."""
+    """Where the broker is: by TCP (encrypted, where ``tls`` is true), and from a browser."""
 
     host: str
     port: int
+    tls: bool
     ws_url: str
 
 
