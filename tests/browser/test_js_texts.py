@@ -152,3 +152,34 @@ def test_without_the_network_the_clock_goes_on_with_its_drift(js: Callable[..., 
     )
     assert sent == 0
     assert offsets == [1e9, 1e9 + 1500, 1e9 + 3000]
+
+
+def test_joining_waits_for_no_answer_it_can_do_without(js: Callable[..., Any]) -> None:
+    """Once let in, the page subscribes and asks for the time in one go, as the device kit does: the first ping does not
+    wait until the subscriptions are granted."""
+    order = js(
+        """
+        const { RoomClient } = await load("room_client.js");
+        const { EventEmitter } = await import("node:events");
+        const order = [];
+        const mqtt = Object.assign(new EventEmitter(), {
+          connected: true,
+          publish: (name) => order.push(name.split("/").slice(4).join("/") || "presence"),
+          subscribe: (filters, done) => {
+            order.push("subscribe");
+            queueMicrotask(() => done(null, [], { granted: [] }));
+          },
+          end() {},
+        });
+        const session = { tenant: "lincoln", room: "MUSIC-1234", sub: "s-a", username: "lincoln/s-a", token: "x",
+                          role: "student", renewInMs: () => null };
+        const client = new RoomClient(session, { connect: () => mqtt, url: "" });
+        client.addEventListener("up", () => client.publish("clock/q", "ping"));
+        client.addEventListener("online", () => order.push("online"));
+        client.start();
+        mqtt.emit("connect");
+        await Promise.resolve();
+        return order;
+        """
+    )
+    assert order == ["subscribe", "clock/s-a/q", "presence", "online"]

@@ -146,7 +146,7 @@ async def test_a_dead_connection_is_found_when_the_page_is_shown_again(
     os.kill(broker, signal.SIGSTOP)
     try:
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        await browser.until(page, "window.states.at(-1).endsWith('waiting for the network')", timeout_s=10)
+        await browser.until(page, "window.states.at(-1)?.endsWith('waiting for the network')", timeout_s=10)
     finally:
         os.kill(broker, signal.SIGCONT)
     await browser.until(page, "window.states.at(-1) === 'Connected'", timeout_s=30)

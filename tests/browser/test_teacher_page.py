@@ -215,3 +215,18 @@ async def test_the_projector_shows_code_beat_and_people_and_can_do_nothing(
         await browser.until(screen, f"document.getElementById('share-code').textContent !== {room.code!r}")
     await page.locator(".member", has_text="screen").locator("button", has_text="End").click()
     await screen.wait_for_selector("#notice:has-text('shows no room')", timeout=20_000)
+
+
+async def test_a_sign_in_that_ran_out_is_told(browser: Any, stack: Any, room_of: Any) -> None:
+    """A page that could not renew its token in time, as one that slept overnight, says that the sign-in has run out and
+    what to do, and holds nothing back in the tab."""
+    room = room_of(stack)
+    page = await browser.page()
+    await page.route("**/api/renew", lambda route: route.abort())
+    token = room.mint("t-ada", 3)["token"]
+    await go_in(page, room, f"{stack.url}/teacher#token={token}")
+    await page.wait_for_selector("#notice:not([hidden])", timeout=20_000)
+    await page.unroute("**/api/renew")
+    await page.wait_for_selector("#notice:has-text('has run out')", timeout=30_000)
+    assert "sign-in link again" in await page.inner_text("#notice-text")
+    assert await page.evaluate("JSON.stringify(sessionStorage)") == "{}"
