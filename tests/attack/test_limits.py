@@ -6,7 +6,6 @@ import contextlib
 import json
 import random
 import socket
-import statistics
 import struct
 import subprocess
 import sys
@@ -200,20 +199,21 @@ def test_ten_pupils_cannot_use_up_a_rooms_teacher(arena: Arena) -> None:
 @pytest.mark.rule("LIM-4")
 def test_case_60_a_flood_delays_no_other_school(arena: Arena) -> None:
     """Four processes flood at full speed: the other school's beats come all, and about as soon as ever."""
-    mark = len(arena.victims["pupil of the other school"].heard)
-    arena.settle()
     eventually(lambda: len(arena.lateness_ms()) > 100, "a hundred quiet beats")
-    quiet = statistics.quantiles(arena.lateness_ms(), n=50)[-1]
+    quiet = arena.lateness_ms()
     arena.begin()
     allowed = note(f"{ROOM}/note/s-flood-0", 500)
     loads = [allowed, note(f"{ROOM}/note/s-flood-1", 500), note("tenant/jefferson/x", 500), note(f"{ROOM}/beat", 500)]
     floods = [flood_process(arena, f"s-flood-{n}", 3.0, load) for n, load in enumerate(loads)]
     sent = [int(flood.communicate(timeout=30)[0]) for flood in floods]
     assert all(sent), "each flood reached the broker"
-    loud = statistics.quantiles(arena.lateness_ms(), n=50)[-1]
-    assert len(arena.victims["pupil of the other school"].heard) > mark
-    # A bound against starvation that holds on a busy machine; `make bench gate` measures on a quiet one.
-    assert loud <= max(5 * quiet, 100), f"p98 {loud:.1f} ms under the flood, {quiet:.1f} ms before"
+    loud = arena.lateness_ms()
+    # What holds while other tests run beside this one. The goal itself (p99 within twice the quiet one or 5 ms, under
+    # 500 who flood as well) is measured on a quiet machine: make bench ARGS="gate --parts flood".
+    for part, times, at_least_ms in ((0.5, 3, 10), (0.98, 4, 50)):
+        before, under = (sorted(late)[int(part * len(late))] for late in (quiet, loud))
+        bound = max(times * before, at_least_ms)
+        assert under <= bound, f"p{part:.0%} {under:.1f} ms under the flood, {before:.1f} ms before"
 
 
 @pytest.mark.rule("LIM-1")
