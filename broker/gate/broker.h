@@ -1,6 +1,5 @@
 /* The broker's headers, and the numbers that the 2.0 plugin package leaves to the client library's header. */
-#ifndef BANDROOM_BROKER_H
-#define BANDROOM_BROKER_H
+#pragma once
 
 #if __has_include(<mosquitto/broker.h>)
 #include <mosquitto.h>
@@ -15,5 +14,3 @@
 
 enum { BROKER_OK = 0, BROKER_INVALID = 3, BROKER_REFUSED = 11, BROKER_DENIED = 12, BROKER_OVER_QUOTA = -6 };
 enum { BROKER_INFO = 1, BROKER_NOTICE = 2, BROKER_ERROR = 8 };
-
-#endif

@@ -1,34 +1,25 @@
-/* A hash map from bytes to fixed-size values whose addresses stay put. The one container of the gate. */
-#ifndef BANDROOM_MAP_H
-#define BANDROOM_MAP_H
+/* A hash map from names to records whose addresses stay put. The one container of the gate. */
+#pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "text.h"
 
-struct map_node {
-    struct map_node *next;
-    uint64_t hash;
-    size_t key_len;
-    max_align_t value[]; /* the value, then the key's bytes */
-};
+#ifndef MAP_SLOTS         /* a fuzzer has fewer */
+#define MAP_SLOTS 131072u /* 1 MB of pointers; the system gives memory only to those pages that are used */
+#endif
 
 struct map {
-    struct map_node **slots;
-    size_t mask, count, limit, value_size;
-    uint64_t seed;
+    size_t limit; /* bounds the number of records, and with it the memory */
+    size_t count, cursor;
+    struct map_node *slots[MAP_SLOTS];
 };
 
-/* `limit` bounds the number of entries, and with it the memory: an insert beyond it fails. The random `seed`
- * keeps names chosen by an attacker from falling into one slot. */
-bool map_init(struct map *map, size_t value_size, size_t limit, uint64_t seed);
-void map_free(struct map *map);
-
-void *map_find(const struct map *map, const void *key, size_t len);
-/* The value for `key`, made zeroed when new. NULL: the map is at its limit, or there is no memory. */
-void *map_insert(struct map *map, const void *key, size_t len);
-void map_remove(struct map *map, const void *key, size_t len);
-/* Removes each entry of `slots` slots from *cursor on for which `gone` says so: a sweep in small steps. */
-void map_sweep(struct map *map, size_t *cursor, size_t slots, bool (*gone)(void *value, int64_t now), int64_t now);
-
-#endif
+void map_seed(uint64_t random); /* once, before all else: names chosen by an attacker must not fall into one slot */
+uint64_t map_hash(struct span key);
+/* The record of the name a/b/c. With a size in `make` a new one is made where there is none, zeroed.
+ * NULL: there is none, or it cannot be made: the limit is reached, or no memory. */
+void *map_at(struct map *map, struct span a, struct span b, struct span c, size_t make);
+void map_remove(struct map *map, void *record);
+/* Calls `look` for each record of the next `slots` slots, again from the first after the last, and removes those of which
+ * it says true. It may remove records itself. */
+void map_sweep(struct map *map, size_t slots, bool (*look)(void *record, int64_t now), int64_t now);
+void map_clear(struct map *map);

@@ -1,19 +1,19 @@
 /* Who may say and hear what: the roles table of the wire contract. Pure; default deny. */
-#ifndef BANDROOM_POLICY_H
-#define BANDROOM_POLICY_H
+#pragma once
 
 #include "state.h"
 
-enum role { ROLE_NONE, ROLE_ROOMS, ROLE_TEMPO, ROLE_TEACHER, ROLE_STUDENT, ROLE_DEVICE, ROLE_VIEWER };
-
+enum role {
+    ROLE_NONE = 0, ROLE_ROOMS = 1, ROLE_TEMPO = 2, ROLE_TEACHER = 4, ROLE_STUDENT = 8, ROLE_DEVICE = 16, ROLE_VIEWER = 32,
+    ROLES_OF_SERVICE = ROLE_ROOMS | ROLE_TEMPO,
+    ROLES_OF_A_ROOM = ROLE_STUDENT | ROLE_VIEWER, /* that their token names */
+};
 enum role role_named(struct span name);
-char role_letter(enum role role); /* that a subject's name begins with; '-' for the service's own */
 
 struct who {
     enum role role;
-    char tenant[TENANT_MAX + 1];
-    char subject[SUBJECT_MAX + 1];
-    char room[ROOM_MAX + 1]; /* from the token; a device's is looked up; else empty */
+    struct span tenant, subject;
+    struct span room; /* a credential's; an identity's is the one that its client is in now. Empty: none */
 };
 
 enum leaf {
@@ -29,26 +29,25 @@ struct topic {
 /* Reads a topic name, or a filter whose tenant, room or subject may be `+`. False: none of the contract's. */
 bool topic_read(struct span text, bool is_filter, struct topic *out);
 
-/* Whether the parts of an identity belong together, and it came by the right door: the service's own roles only by the
+/* Whether the parts of a credential belong together, and it came by the right door: the service's own roles only by the
  * broker's Unix socket (`is_local`). */
 bool policy_admits(const struct who *who, bool is_local);
 /* `tenant_subject` or `tenant_subject_n` with one digit. */
 bool policy_owns_client_id(const struct who *who, struct span client_id);
-bool policy_may_publish(const struct state *state, const struct who *who, const struct topic *topic, int qos, bool retain);
+/* From here on `who` is as an identity has it. */
+bool policy_may_publish(struct map *state, const struct who *who, const struct topic *topic, int qos, bool retain);
 /* Granted only if everything that the filter can match is readable (rooms that are not open are held back at delivery). */
-bool policy_may_subscribe(const struct state *state, const struct who *who, struct span filter);
+bool policy_may_subscribe(struct map *state, const struct who *who, struct span filter);
 
-/* An identity is everything that a delivery is judged by, in one string that the broker keeps with its client (as
- * the user name), so that judging takes one comparison and no look-up:
- *   role's character, length of the prefix, of the tenant, of the subject (each as one printable character, '0' being 0),
- *   the prefix "tenant/<tenant>/music_room/<room>/" (or "tenant/<tenant>/": no room now), subject, nonce.
+/* An identity is everything that a client is judged by, in one string that the broker keeps with its client (as the user
+ * name), so that judging a delivery takes one comparison and no look-up:
+ *   role, length of the prefix, of the tenant, of the subject (each as one printable character, '0' being 0),
+ *   the prefix "tenant/<tenant>/music_room/<room>/" (or "tenant/<tenant>/": in no room that is open), subject, nonce.
  * It is written anew whenever an entry of the log changes what it says. The nonce tells it from a user name that
  * came from outside. */
-#define NONCE_LEN 16
-#define IDENTITY_MAX (4 + 33 + TENANT_MAX + ROOM_MAX + SUBJECT_MAX + NONCE_LEN)
+enum { NONCE_LEN = 16, IDENTITY_MAX = 4 + 21 + TENANT_MAX + ROOM_MAX + SUBJECT_MAX + NONCE_LEN };
 
-void identity_write(const struct state *state, const struct who *who, const char *nonce, char out[IDENTITY_MAX]);
-bool identity_read(const char *identity, const char *nonce, struct who *out); /* false: not one of ours */
-bool identity_may_read(const struct state *state, const char *identity, const char *topic);
-
-#endif
+void identity_write(struct map *state, const struct who *who, const char *nonce, char out[IDENTITY_MAX]);
+bool identity_is_ours(const char *identity, const char *nonce);
+struct who identity_read(const char *identity); /* ours */
+bool identity_may_read(struct map *state, const char *identity, const char *topic);

@@ -3,272 +3,160 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOKEN_ID_MAX 64
+#define FACTS_MAX 1000000
 #define NUMBER_MAX 1000000000 /* keeps a bucket's arithmetic within 64 bits */
-#define KEY_MAX 96 /* tag, tenant, room and subject or token id, and two separators fit */
-
-/* T tenant, R room, r room or "-", S subject, J token id, K name of a limit, n number */
-static const struct {
-    const char *name, *args;
-} verbs[] = {
-    [VERB_OPEN] = {"open", "TR"},         [VERB_CLOSE] = {"close", "TR"},
-    [VERB_ASSIGN] = {"assign", "TSr"},    [VERB_MUTE] = {"mute", "TRS"},
-    [VERB_UNMUTE] = {"unmute", "TRS"},    [VERB_MUTE_ALL] = {"muteall", "TR"},
-    [VERB_UNMUTE_ALL] = {"unmuteall", "TR"}, [VERB_KICK] = {"kick", "TS"},
-    [VERB_REVOKE] = {"revoke", "TSnn"},   [VERB_REVOKE_TOKEN] = {"revokejti", "TJn"},
-    [VERB_FLOOR] = {"floor", "TSn"},      [VERB_LIMIT] = {"limit", "TKnn"},
-    [VERB_MEMBER] = {"member", "TRS"},
-};
-
-static const char *const limit_names[LIMIT_COUNT] = {
-    [LIMIT_CLIENT_MSGS] = "client_msgs", [LIMIT_CLIENT_BYTES] = "client_bytes", [LIMIT_ROOM_MSGS] = "room_msgs",
-    [LIMIT_ROOM_BYTES] = "room_bytes",   [LIMIT_TENANT_MSGS] = "tenant_msgs",   [LIMIT_TENANT_BYTES] = "tenant_bytes",
-    [LIMIT_CONTROL_MSGS] = "control_msgs", [LIMIT_CLOCK_MSGS] = "clock_msgs",   [LIMIT_SUBS] = "subs",
-};
 
 /* A pupil: four-note chords, on and off, eight times a second are 64 messages/s. A room: 30 pupils at 20/s each; heard by 30
  * that is 18,000 deliveries/s, an eighth of what one broker carries. A tenant: three such rooms at full speed, so
  * that two tenants gone wild leave a third of the broker to the others. Their bursts are what they may hold everybody up
  * with at once: 600 notes heard by 30 take the broker a seventh of a second. Bytes: 160 a message, topic included. */
-static const struct rates default_rates = {
-    .rate = {100, 16000, 600, 96000, 2000, 320000, 10, 20, 20},
-    .burst = {200, 32000, 600, 96000, 600, 96000, 40, 40, 100},
-    .is_set = true,
+const struct rate default_rates[LIMIT_COUNT] = {
+    [LIMIT_CLIENT_MSGS] = {"client_msgs", 100, 200},
+    [LIMIT_CLIENT_BYTES] = {"client_bytes", 16000, 32000},
+    [LIMIT_ROOM_MSGS] = {"room_msgs", 600, 600},
+    [LIMIT_ROOM_BYTES] = {"room_bytes", 96000, 96000},
+    [LIMIT_TENANT_MSGS] = {"tenant_msgs", 2000, 600},
+    [LIMIT_TENANT_BYTES] = {"tenant_bytes", 320000, 96000},
+    [LIMIT_CONTROL_MSGS] = {"control_msgs", 10, 40},
+    [LIMIT_CLOCK_MSGS] = {"clock_msgs", 20, 40},
+    [LIMIT_SUBS] = {"subs", 20, 100},
+    [LIMIT_CONNECTS] = {"connects", 50, 500}, /* of one subject; and failed ones of one address */
+    [LIMIT_VAIN] = {"vain", 100, 2000},       /* what a muted player or a clumsy device may go on sending in vain */
+    /* Beyond this a flood has many heads, and each refused packet counts for many: the broker reads in turn, so hundreds who
+     * flood are each too slow to be noticed alone. */
+    [LIMIT_TENANT_VAIN] = {"tenant_vain", 1000, 5000},
 };
 
-const char *limit_name(enum limit limit)
-{
-    return limit_names[limit];
-}
+/* The arguments' forms: T tenant, R room, r room or "-", S subject, J token id, K name of a limit, n number; "." none here.
+ * The first `key` of them are what a fact is about. */
+static const struct {
+    const char *name, *args;
+    size_t key;
+} verbs[VERB_COUNT] = {
+    [VERB_OPEN] = {"open", "TR", 2},
+    [VERB_CLOSE] = {"close", "TR", 2},
+    [VERB_ASSIGN] = {"assign", "TSr", 2},
+    [VERB_KICK] = {"kick", "TS", 2},
+    [VERB_REVOKE] = {"revoke", "TSnn", 2},
+    [VERB_REVOKE_TOKEN] = {"revokejti", "T.Jn", 3},
+    [VERB_FLOOR] = {"floor", "TSn", 2},
+    [VERB_MUTE] = {"mute", "TRS", 3},
+    [VERB_UNMUTE] = {"unmute", "TRS", 3},
+    [VERB_MUTE_ALL] = {"muteall", "TR", 2},
+    [VERB_UNMUTE_ALL] = {"unmuteall", "TR", 2},
+    [VERB_LIMIT] = {"limit", "TKnn", 2},
+    [VERB_MEMBER] = {"member", "TRS", 3},
+};
 
-static bool is_token_id(struct span id)
-{
-    if (id.len == 0 || id.len > TOKEN_ID_MAX)
-        return false;
-    for (size_t i = 0; i < id.len; i++) {
-        char c = id.at[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
-            return false;
-    }
-    return true;
-}
-
-static bool argument_read(char kind, struct span word, struct entry *out, size_t *numbers)
-{
+static bool is_argument(char kind, struct span word) {
+    int64_t number;
+    bool is_limit = false;
     switch (kind) {
-    case 'T':
-        out->tenant = word;
-        return name_is_tenant(word);
-    case 'r':
-        out->room = word;
-        return span_is(word, "-") || name_is_room(word);
-    case 'R':
-        out->room = word;
-        return name_is_room(word);
-    case 'S':
-        out->subject = word;
-        return name_is_subject(word);
-    case 'J':
-        out->token = word;
-        return is_token_id(word);
-    case 'n':
-        return span_number(word, &out->number[(*numbers)++]);
-    default:
-        for (int i = 0; i < LIMIT_COUNT; i++) {
-            if (span_is(word, limit_names[i])) {
-                out->limit = (enum limit)i;
-                return true;
-            }
-        }
-        return false;
+    case 'T': return span_has_form(word, FORM_TENANT);
+    case 'R': return span_has_form(word, FORM_ROOM);
+    case 'r': return span_has_form(word, FORM_ROOM) || span_is(word, "-");
+    case 'S': return span_has_form(word, FORM_SUBJECT);
+    case 'J': return span_has_form(word, FORM_TOKEN_ID);
+    case 'n': return span_number(word, &number);
+    case 'K':
+        for (enum limit limit = LIMIT_CLIENT_MSGS; limit <= LIMIT_SUBS; limit++)
+            is_limit = is_limit || span_is(word, default_rates[limit].name);
+        return is_limit;
+    default: return word.len == 0;
     }
 }
 
-const char *entry_read(struct span text, struct entry *out)
-{
-    struct span word[6];
-    size_t words = span_split(text, ' ', word, 6), numbers = 0;
-
-    *out = (struct entry){0};
-    if (words == 0)
-        return "too many words";
-    for (size_t v = 0; v < sizeof verbs / sizeof *verbs; v++) {
-        if (!span_is(word[0], verbs[v].name))
-            continue;
-        out->verb = (enum verb)v;
-        if (strlen(verbs[v].args) != words - 1)
-            return "wrong number of arguments";
-        for (size_t i = 1; i < words; i++) {
-            if (!argument_read(verbs[v].args[i - 1], word[i], out, &numbers))
-                return "malformed argument";
-        }
-        return NULL;
+const char *entry_read(struct span text, struct entry *out) {
+    struct span name = span_cut(&text, ' ');
+    *out = (struct entry){.part = {NOTHING, NOTHING, NOTHING, NOTHING}};
+    while (out->verb < VERB_COUNT && !span_is(name, verbs[out->verb].name))
+        out->verb++;
+    if (out->verb == VERB_COUNT)
+        return "unknown verb";
+    const char *args = verbs[out->verb].args;
+    for (size_t i = 0; args[i]; i++) {
+        if (args[i] != '.')
+            out->part[i] = span_cut(&text, ' ');
+        if (!is_argument(args[i], out->part[i]))
+            return "malformed argument, or too few";
     }
-    return "unknown verb";
+    return text.at ? "too many arguments" : NULL;
 }
 
+/* About one room, one subject, one token, one limit, or one subject in one room: what was said of it last is in force. */
 struct fact {
-    bool on, all_muted;
-    int64_t number[2];
-    char room[ROOM_MAX + 1];
+    uint64_t said[VERB_COUNT]; /* the stamp of the last entry with this verb; 0: never */
+    int64_t number[3]; /* rate and burst; or the highest of `revoke` (2) and of `floor`: nothing sets a credential free again */
+    char room[ROOM_MAX + 1];   /* of `assign` */
 };
 
-/* A fact's key: what kind it is, then whom it is about. Names hold no '/', so keys cannot run together. */
-static struct span key_of(char *buffer, char tag, struct span a, struct span b, struct span c)
-{
-    struct span parts[] = {a, b, c};
-    size_t len = 1;
-    buffer[0] = tag;
-    for (size_t i = 0; i < 3; i++) {
-        memcpy(buffer + len, parts[i].at, parts[i].len);
-        len += parts[i].len;
-        buffer[len++] = '/';
-    }
-    return (struct span){buffer, len};
+struct map *state_new(void) {
+    struct map *state = calloc(1, sizeof *state);
+    if (state)
+        state->limit = FACTS_MAX;
+    return state;
 }
 
-static const struct span NOTHING = {"", 0};
-
-static struct fact *fact_find(const struct state *state, char tag, struct span a, struct span b, struct span c)
-{
-    char buffer[KEY_MAX];
-    if (a.len + b.len + c.len + 4 > sizeof buffer)
-        return NULL;
-    struct span key = key_of(buffer, tag, a, b, c);
-    return map_find(&state->facts, key.at, key.len);
-}
-
-static struct fact *fact_make(struct state *state, char tag, struct span a, struct span b, struct span c)
-{
-    char buffer[KEY_MAX];
-    if (a.len + b.len + c.len + 4 > sizeof buffer)
-        return NULL;
-    struct span key = key_of(buffer, tag, a, b, c);
-    return map_insert(&state->facts, key.at, key.len);
-}
-
-struct state *state_new(uint64_t seed)
-{
-    struct state *state = calloc(1, sizeof *state);
-    if (state && map_init(&state->facts, sizeof(struct fact), FACTS_MAX, seed) &&
-        map_init(&state->rates, sizeof(struct rates), FACTS_MAX, seed))
-        return state;
-    state_free(state);
-    return NULL;
-}
-
-void state_free(struct state *state)
-{
-    if (state) {
-        map_free(&state->facts);
-        map_free(&state->rates);
-    }
+void state_free(struct map *state) {
+    if (state)
+        map_clear(state);
     free(state);
 }
 
-static struct fact *fact_for(struct state *state, const struct entry *e)
-{
-    switch (e->verb) {
-    case VERB_OPEN: case VERB_CLOSE: case VERB_MUTE_ALL: case VERB_UNMUTE_ALL:
-        return fact_make(state, 'r', e->tenant, e->room, NOTHING);
-    case VERB_ASSIGN:
-        return fact_make(state, 'a', e->tenant, e->subject, NOTHING);
-    case VERB_MUTE: case VERB_UNMUTE:
-        return fact_make(state, 'm', e->tenant, e->room, e->subject);
-    case VERB_REVOKE:
-        return fact_make(state, 'k', e->tenant, e->subject, NOTHING);
-    case VERB_REVOKE_TOKEN:
-        return fact_make(state, 'j', e->tenant, e->token, NOTHING);
-    default:
-        return fact_make(state, 'f', e->tenant, e->subject, NOTHING);
-    }
-}
-
-static bool limit_apply(struct state *state, const struct entry *e)
-{
-    struct rates *rates = map_insert(&state->rates, e->tenant.at, e->tenant.len);
-    if (!rates)
-        return false;
-    if (!rates->is_set)
-        *rates = default_rates;
-    rates->is_set = true;
-    rates->rate[e->limit] = e->number[0] < NUMBER_MAX ? e->number[0] : NUMBER_MAX;
-    rates->burst[e->limit] = e->number[1] < NUMBER_MAX ? e->number[1] : NUMBER_MAX;
-    return true;
-}
-
-bool state_apply(struct state *state, const struct entry *e)
-{
-    if (e->verb == VERB_KICK || e->verb == VERB_MEMBER)
-        return true; /* a deed or a reserved word, not a fact */
-    if (e->verb == VERB_LIMIT)
-        return limit_apply(state, e);
-    struct fact *fact = fact_for(state, e);
+bool state_apply(struct map *state, const struct entry *entry, uint64_t stamp) {
+    struct span third = verbs[entry->verb].key == 3 ? entry->part[2] : NOTHING;
+    struct fact *fact = map_at(state, entry->part[0], entry->part[1], third, sizeof *fact);
+    int64_t number;
     if (!fact)
         return false;
-    struct fact *room = NULL;
-    switch (e->verb) {
-    case VERB_OPEN:
-        fact->on = true;
-        break;
-    case VERB_CLOSE: /* number[0] counts the closings: a mute from before a closing is no longer meant */
-        fact->on = fact->all_muted = false;
-        fact->number[0]++;
-        break;
-    case VERB_MUTE_ALL: case VERB_UNMUTE_ALL:
-        fact->all_muted = e->verb == VERB_MUTE_ALL;
-        break;
-    case VERB_MUTE: case VERB_UNMUTE:
-        fact->on = e->verb == VERB_MUTE;
-        room = fact_find(state, 'r', e->tenant, e->room, NOTHING);
-        fact->number[0] = room ? room->number[0] : 0;
-        break;
-    case VERB_ASSIGN:
-        fact->on = !span_is(e->room, "-");
-        span_copy(fact->room, sizeof fact->room, e->room);
-        break;
-    default: /* withdrawals and floors only ever rise: no entry sets a credential free again */
-        for (int i = 0; i < 2; i++)
-            fact->number[i] = e->number[i] > fact->number[i] ? e->number[i] : fact->number[i];
+    fact->said[entry->verb] = stamp;
+    if (entry->verb == VERB_ASSIGN)
+        span_copy(fact->room, sizeof fact->room, entry->part[2]);
+    for (size_t i = 0; i < 2; i++) {
+        int64_t *kept = &fact->number[entry->verb == VERB_FLOOR ? 2 : i];
+        if (span_number(entry->part[2 + i], &number) && (entry->verb == VERB_LIMIT || number > *kept))
+            *kept = number;
     }
     return true;
 }
 
-bool state_is_open(const struct state *state, struct span tenant, struct span room)
-{
-    const struct fact *fact = fact_find(state, 'r', tenant, room, NOTHING);
-    return fact && fact->on;
+static const struct fact *fact_of(struct map *state, struct span a, struct span b, struct span c) {
+    static const struct fact nothing_said;
+    const struct fact *found = map_at(state, a, b, c, 0);
+    return found ? found : &nothing_said;
 }
 
-bool state_is_muted(const struct state *state, struct span tenant, struct span room, struct span subject,
-                    bool is_teacher)
-{
-    const struct fact *all = fact_find(state, 'r', tenant, room, NOTHING);
-    const struct fact *one = fact_find(state, 'm', tenant, room, subject);
-    return (all && all->all_muted && !is_teacher) || (one && one->on && one->number[0] == (all ? all->number[0] : 0));
+bool state_is_open(struct map *state, struct span tenant, struct span room) {
+    const struct fact *fact = fact_of(state, tenant, room, NOTHING);
+    return fact->said[VERB_OPEN] > fact->said[VERB_CLOSE];
 }
 
-struct span state_room_of_device(const struct state *state, struct span tenant, struct span subject)
-{
-    const struct fact *fact = fact_find(state, 'a', tenant, subject, NOTHING);
-    return fact && fact->on ? span_of(fact->room) : NOTHING;
+bool state_is_muted(struct map *state, struct span tenant, struct span room, struct span subject, bool is_teacher) {
+    const struct fact *all = fact_of(state, tenant, room, NOTHING), *one = fact_of(state, tenant, room, subject);
+    uint64_t closed = all->said[VERB_CLOSE]; /* which forgets the mutes before it */
+    if (!is_teacher && all->said[VERB_MUTE_ALL] > closed && all->said[VERB_MUTE_ALL] > all->said[VERB_UNMUTE_ALL])
+        return true;
+    return one->said[VERB_MUTE] > closed && one->said[VERB_MUTE] > one->said[VERB_UNMUTE];
 }
 
-int64_t state_floor(const struct state *state, struct span tenant, struct span subject)
-{
-    const struct fact *fact = fact_find(state, 'f', tenant, subject, NOTHING);
-    return fact ? fact->number[0] : 0;
+struct span state_room_of_device(struct map *state, struct span tenant, struct span subject) {
+    return span_of(fact_of(state, tenant, subject, NOTHING)->room); /* "-" is no room that can be open */
 }
 
-bool state_is_revoked(const struct state *state, struct span tenant, struct span subject, struct span token,
-                      int64_t issued)
-{
-    const struct fact *all = fact_find(state, 'k', tenant, subject, NOTHING);
-    return (all && issued <= all->number[0]) || fact_find(state, 'j', tenant, token, NOTHING);
+bool state_is_void(struct map *state, struct span tenant, struct span subject, int64_t number, struct span token,
+                   uint64_t stamp) {
+    const struct fact *fact = fact_of(state, tenant, subject, NOTHING);
+    bool is_revoked = subject.at[0] == 'd' ? number < fact->number[2] : fact->said[VERB_REVOKE] && number <= fact->number[0];
+    return is_revoked || fact->said[VERB_KICK] > stamp || (token.len > 0 && map_at(state, tenant, NOTHING, token, 0));
 }
 
-const struct rates *state_rates(const struct state *state, struct span tenant)
-{
-    const struct rates *own = map_find(&state->rates, tenant.at, tenant.len);
-    return own ? own : &default_rates;
+struct rate state_rate(struct map *state, struct span tenant, enum limit limit) {
+    struct rate rate = default_rates[limit];
+    const struct fact *own = fact_of(state, tenant, span_of(rate.name), NOTHING);
+    if (span_is(tenant, "bandroom")) /* the service's own messages are not limited */
+        return (struct rate){rate.name, NUMBER_MAX, NUMBER_MAX};
+    if (!own->said[VERB_LIMIT])
+        return rate;
+    return (struct rate){rate.name, own->number[0] < NUMBER_MAX ? own->number[0] : NUMBER_MAX,
+                         own->number[1] < NUMBER_MAX ? own->number[1] : NUMBER_MAX};
 }

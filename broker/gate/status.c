@@ -1,62 +1,34 @@
-#include "status.h"
+/* The status file: how far the gate has read, what is wrong, and its counters, for the service to look at. */
+#include "gate.h"
 
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define STATUS_SIZE 4096 /* holds the longest error, all keys' ids and all counters */
 
 static const char *const count_names[COUNT_COUNT] = {
     "published", "subscribed", "pings", "denied_publishes", "denied_subscriptions", "refused_connects",
     "over_limit", "flooders", "ended",
 };
 
-bool status_open(struct status *status, const char *path)
-{
-    status->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    return status->fd >= 0;
-}
-
-void status_close(struct status *status)
-{
-    if (status->fd >= 0)
-        close(status->fd);
-    status->fd = -1;
-}
-
-struct page {
+/* One write over the last; first and last line carry one number, so a torn read shows. */
+void status_write(void) {
     char text[STATUS_SIZE + 1];
-    size_t len;
-};
-
-__attribute__((format(printf, 2, 3))) static void add(struct page *page, const char *format, ...)
-{
-    va_list values;
-    va_start(values, format);
-    int len = vsnprintf(page->text + page->len, sizeof page->text - page->len, format, values);
-    va_end(values);
-    if (len > 0 && (size_t)len < sizeof page->text - page->len)
-        page->len += (size_t)len;
-}
-
-void status_write(struct status *status, const struct log *log, const struct keys *keys, const char *keys_error)
-{
-    struct page page = {.len = 0};
-    unsigned long long serial = ++status->serial;
-    const char *error = log->error[0] ? log->error : keys_error;
-
-    add(&page, "status %llu\nlog %s %llu\n", serial, log->id, (unsigned long long)log->seq);
-    add(&page, "error %s\nkeys", error[0] ? error : "-");
-    for (size_t i = 0; i < keys->rsa_count; i++)
-        add(&page, " %s", keys->rsa[i].id);
-    add(&page, "\nmasters");
-    for (size_t i = 0; i < keys->master_count; i++)
-        add(&page, " %lld", (long long)keys->master[i].number);
-    add(&page, "\nconnections %zu\n", status->connections);
+    unsigned long long serial = ++gate.status_serial;
+    const char *error = gate.log.error[0] ? gate.log.error : gate.keys_error;
+    int len = snprintf(text, sizeof text, "status %llu\nlog %s %llu\nerror %s\nkeys", serial, gate.log.id,
+                       (unsigned long long)gate.log.seq, error[0] ? error : "-");
+    for (size_t i = 0; i < gate.keys->rsa_count; i++)
+        len += sprintf(text + len, " %s", gate.keys->rsa[i].id);
+    len += sprintf(text + len, "\nmasters");
+    for (size_t i = 0; i < 2 && gate.keys->master[i].number; i++)
+        len += sprintf(text + len, " %lld", (long long)gate.keys->master[i].number);
+    len += sprintf(text + len, "\nconnections %zu\n", gate.clients.count);
     for (size_t i = 0; i < COUNT_COUNT; i++)
-        add(&page, "%s %llu\n", count_names[i], (unsigned long long)status->count[i]);
-    add(&page, "status %llu\n", serial);
-    memset(page.text + page.len, ' ', STATUS_SIZE - page.len);
-    if (pwrite(status->fd, page.text, STATUS_SIZE, 0) == STATUS_SIZE)
-        status->is_stale = false; /* a full disk: tried again at the next tick */
+        len += sprintf(text + len, "%s %llu\n", count_names[i], (unsigned long long)gate.count[i]);
+    len += sprintf(text + len, "status %llu\n", serial);
+    memset(text + len, ' ', sizeof text - (size_t)len);
+    if (pwrite(gate.status_fd, text, STATUS_SIZE, 0) != STATUS_SIZE)
+        return; /* a full disk: tried again within a second */
 }

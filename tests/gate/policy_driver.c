@@ -10,66 +10,62 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct state *state;
+static struct map *state;
+static char line[70000], client_line[70000];
 static struct who who;
 static bool is_known;
+static uint64_t stamp;
 
 static const char NONCE[] = "0123456789abcdef";
 
-static bool client_read(const struct span *word)
-{
-    who = (struct who){.role = role_named(word[1])};
-    bool fits = span_copy(who.tenant, sizeof who.tenant, word[2]) && span_copy(who.subject, sizeof who.subject, word[3]) &&
-                (span_is(word[4], "-") || span_copy(who.room, sizeof who.room, word[4]));
-    return fits && policy_admits(&who, span_is(word[6], "1")) && policy_owns_client_id(&who, word[5]);
-}
-
-static bool judge(struct span what, int qos, bool retain, struct span topic)
-{
-    char identity[IDENTITY_MAX], text[65536];
-    struct topic t;
-    if (!is_known || !span_copy(text, sizeof text, topic))
+static bool client_read(void) {
+    struct span word[8];
+    if (span_split(span_of(client_line), ' ', word, 8) != 7)
         return false;
-    if (span_is(what, "publish")) {
-        topic_read(topic, false, &t);
-        return policy_may_publish(state, &who, &t, qos, retain);
-    }
-    if (span_is(what, "subscribe"))
-        return policy_may_subscribe(state, &who, topic);
-    identity_write(state, &who, NONCE, identity);
-    return identity_may_read(state, identity, text);
+    who = (struct who){role_named(word[1]), word[2], word[3], span_is(word[4], "-") ? NOTHING : word[4]};
+    return policy_admits(&who, span_is(word[6], "1")) && policy_owns_client_id(&who, word[5]);
 }
 
-int main(void)
-{
-    static char line[70000];
-    state = state_new(1);
+static bool judge(struct span what, int qos, bool retain, struct span topic) {
+    char identity[IDENTITY_MAX];
+    struct topic t;
+    if (!is_known)
+        return false;
+    identity_write(state, &who, NONCE, identity);
+    struct who now = identity_read(identity);
+    topic_read(topic, false, &t);
+    if (span_is(what, "publish"))
+        return policy_may_publish(state, &now, &t, qos, retain);
+    if (span_is(what, "subscribe"))
+        return policy_may_subscribe(state, &now, topic);
+    return identity_may_read(state, identity, topic.at); /* the line ends with it */
+}
+
+int main(void) {
+    state = state_new();
     while (fgets(line, sizeof line, stdin)) {
-        struct span text = {line, strcspn(line, "\n")}, word[8];
+        line[strcspn(line, "\n")] = '\0';
+        struct span text = span_of(line);
         struct entry entry;
-        size_t words = span_split(text, ' ', word, 8);
-        if (text.len == 5 && memcmp(line, "reset", 5) == 0) {
+        if (span_is(text, "reset")) {
             state_free(state);
-            state = state_new(1);
+            state = state_new();
         } else if (text.len > 4 && memcmp(line, "log ", 4) == 0) {
             const char *wrong = entry_read((struct span){line + 4, text.len - 4}, &entry);
-            if (wrong || !state_apply(state, &entry)) {
-                fprintf(stderr, "%s: %s", wrong ? wrong : "not applied", line);
+            if (wrong || !state_apply(state, &entry, ++stamp)) {
+                fprintf(stderr, "%s: %s\n", wrong ? wrong : "not applied", line);
                 return 1;
             }
-        } else if (words == 7 && span_is(word[0], "client")) {
-            is_known = client_read(word);
+        } else if (text.len > 7 && memcmp(line, "client ", 7) == 0) {
+            memcpy(client_line, line, sizeof client_line);
+            is_known = client_read();
         } else {
-            char *cut = line;
-            for (int i = 0; i < 3; i++) /* a topic may hold spaces */
-                cut = cut ? strchr(cut + (i > 0), ' ') : NULL;
-            if (!cut) {
-                fprintf(stderr, "cannot read: %s", line);
+            struct span what = span_cut(&text, ' '), qos = span_cut(&text, ' '), retain = span_cut(&text, ' ');
+            if (!text.at) {
+                fprintf(stderr, "cannot read: %s\n", line);
                 return 1;
             }
-            struct span topic = {cut + 1, text.len - (size_t)(cut + 1 - line)};
-            span_split((struct span){line, (size_t)(cut - line)}, ' ', word, 8);
-            puts(judge(word[0], atoi(word[1].at), span_is(word[2], "1"), topic) ? "allow" : "deny");
+            puts(judge(what, atoi(qos.at), span_is(retain, "1"), text) ? "allow" : "deny"); /* a topic may hold spaces */
         }
     }
     state_free(state);
