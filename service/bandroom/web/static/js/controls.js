@@ -52,7 +52,7 @@ function bindMidi(page) {
   $("midi-button").disabled = why !== "";
   setText("midi-state", why);
   const keyboards = new MidiKeyboards();
-  keyboards.addEventListener("message", (event) => page.playMidi(event.detail.data));
+  keyboards.addEventListener("message", (event) => page.mine.playMidi(event.detail.data));
   keyboards.addEventListener("change", (event) => {
     const { names } = event.detail;
     setText("midi-state", names.length ? `Playing: ${names.join(", ")}` : "No keyboard found: plug one in.");

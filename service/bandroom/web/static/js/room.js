@@ -4,8 +4,8 @@ import mqtt from "../vendor/mqtt.esm.js";
 import { here } from "./api.js";
 import { RoomClock } from "./clock.js";
 import { bindControls } from "./controls.js";
-import { lateUs } from "./lateness.js";
 import { Metronome } from "./metronome.js";
+import { Mine } from "./mine.js";
 import { noteOf } from "./midi.js";
 import { accent, makeFilter, mapFrom } from "./music.js";
 import { readNote } from "./notes.js";
@@ -30,8 +30,9 @@ export class RoomPage extends EventTarget {
     super();
     this.sound = new Sound();
     this.others = new Others(this.sound);
+    this.mine = new Mine(this);
     this.pads = new Pads($("pads"), { sound: this.sound });
-    this.pads.addEventListener("note", (event) => this.#play(event.detail));
+    this.pads.addEventListener("note", (event) => this.mine.play(event.detail));
     this.clock = new RoomClock({
       filter: makeFilter,
       send: (ping) => this.client?.publish("clock/q", ping) ?? false,
@@ -160,6 +161,7 @@ export class RoomPage extends EventTarget {
   }
 
   #onMessage({ leaf, subject, payload, at }) {
+    this.#aliveAt = Date.now();
     if (leaf === "clock/r") {
       this.clock.reply(text.decode(payload), at * 1000);
       return;
@@ -186,7 +188,7 @@ export class RoomPage extends EventTarget {
     else if (leaf === "note") this.#onNote(subject, readNote(message));
     else if (leaf === "beat") this.#onBeat(message, at);
     else if (leaf === "limit") this.#onLimit(subject, message);
-    else if (leaf === "feedback" && subject === this.#session.sub) this.#showFeedback(message?.ms);
+    else if (leaf === "feedback" && subject === this.#session.sub) this.mine.judge(message?.ms);
   }
 
   #onTempo(message) {
@@ -285,36 +287,6 @@ export class RoomPage extends EventTarget {
     }
   }
 
-  #showFeedback(late) {
-    if (typeof late !== "number") return;
-    const ms = Math.round(late);
-    show("feedback");
-    setText("feedback", Math.abs(ms) < 15 ? "Right on the beat" : `${Math.abs(ms)} ms ${ms > 0 ? "late" : "early"}`);
-  }
-
-  // -- what goes out
-
-  #play({ on, note, velocity, channel, at }) {
-    const message = on ? { on: note, v: velocity, ch: channel } : { off: note, ch: channel };
-    if (this.clock.synced) message.t = Math.round(this.clock.serverAt(at * 1000));
-    if (on && message.t && this.map) {
-      const late = lateUs(this.map, message.t);
-      if (late !== null) this.#showFeedback(late / 1000);
-    }
-    this.client?.publish("note", JSON.stringify(message));
-  }
-
-  /** A channel message from a keyboard here. */
-  playMidi(data) {
-    const note = noteOf(data);
-    if (note) {
-      const key = `me/midi/${note.channel}/${note.notes[0]}`;
-      if (note.on) this.sound.noteOn(key, note.notes[0], note.velocity, note.channel);
-      else this.sound.noteOff(key);
-    }
-    this.client?.publish("midi", data);
-  }
-
   #meterOf(beat) {
     return beat && this.map && beat.n !== undefined ? this.map.meterOf(beat.n)?.meter : null;
   }
@@ -331,7 +303,6 @@ export class RoomPage extends EventTarget {
   #bindPage() {
     this.clock.addEventListener("silent", () => this.client?.reset());
     this.clock.addEventListener("steered", () => {
-      if (this.client?.online) this.#aliveAt = Date.now();
       this.client?.tellError(this.clock.boundUs);
       this.#sayClosing();
     });
