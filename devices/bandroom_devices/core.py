@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from typing import TypeVar
 
 from bandroom.mqtt.backoff import Backoff
 from bandroom.mqtt.client import Incoming, NotConnected
-from bandroom.mqtt.endpoint import Endpoint, Tcp, WebSocket
+from bandroom.mqtt.endpoint import Endpoint, Tcp, WebSocket, system_trust
 from bandroom.wire import messages as m
 from bandroom.wire.ids import Role, RoomId, Subject
 from bandroom.wire.topics import Filter, Leaf, Room, Topic, assignment
@@ -135,7 +134,7 @@ class Core:
         ways: list[Endpoint] = []
         trusted = self._desk.tls if self._desk is not None else None
         if self.seat.mqtt_host and self.seat.mqtt_port:
-            tls = (trusted or ssl.create_default_context()) if self.seat.mqtt_tls else None
+            tls = (trusted or system_trust()) if self.seat.mqtt_tls else None
             ways.append(Tcp(self.seat.mqtt_host, self.seat.mqtt_port, tls))
         if self.seat.ws_url:
             ways.append(WebSocket(self.seat.ws_url, trusted if self.seat.ws_url.startswith("wss:") else None))

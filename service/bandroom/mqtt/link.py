@@ -25,7 +25,7 @@ import aiomqtt
 import paho.mqtt.client as paho
 
 from bandroom.mqtt.credential import Credential
-from bandroom.mqtt.endpoint import Endpoint, Tcp, UnixSocket
+from bandroom.mqtt.endpoint import Endpoint, Tcp, UnixSocket, system_trust
 
 CLOSE_TIMEOUT_S = 1.0
 T = TypeVar("T")
@@ -175,11 +175,7 @@ def _address(endpoint: Endpoint) -> tuple[str, int, Literal["tcp", "websockets",
 def _tls(endpoint: Any) -> Any:
     if endpoint.tls is not None:
         return endpoint.tls
-    if getattr(endpoint, "secure", False):
-        import ssl
-
-        return ssl.create_default_context()
-    return None
+    return system_trust() if getattr(endpoint, "secure", False) else None
 
 
 def _set_nodelay(sock: Any) -> None:
