@@ -155,9 +155,12 @@ def parts(args: argparse.Namespace) -> dict[str, tuple[Callable[[], dict[str, An
         "large": (lambda: gate_cost.measure(kinds(none), many, 30, seconds, rounds), show_cost),
         "notes": (lambda: gate_cost.measure(kinds(), rooms, 30, seconds, rounds, notes=True), show_cost),
         "connects": (lambda: gate_connects.measure(seconds, rounds), show_connects),
-        "flood": (lambda: gate_flood.measure(3.0 if quick else 12.0, 1 if quick else 2), show_flood),
+        "flood": (
+            lambda: gate_flood.measure(3.0 if quick else 12.0, 4.0 if quick else 35.0, 1 if quick else 2),
+            show_flood,
+        ),
         "school": (lambda: gate_school.measure(many, 30, 200, 3 if quick else 20, 1 if quick else 3), show_school),
-        "log": (lambda: gate_log.measure(2 if quick else 50), show_log),
+        "log": (lambda: gate_log.measure(2 if quick else 30), show_log),
         "reload": (lambda: gate_reload.measure(rooms * 2, 30, 2 if quick else 10), show_reload),
     }
 

@@ -35,8 +35,11 @@ FLOODS: list[tuple[str, int, float]] = [
 """Name, clients, and how soon they are back (s)."""
 
 
-def measure(seconds: float, rounds: int) -> dict[str, Any]:
-    """`rounds` of each flood, with as long a quiet time before it; each for so many seconds."""
+def measure(quiet_s: float, flood_s: float, rounds: int) -> dict[str, Any]:
+    """`rounds` of each flood, with a quiet time before it.
+
+    Who floods is kept out for 30 s: a flood of more than that holds the coming back, too.
+    """
     floods = FLOODS * rounds
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bandroom-bench-")))
@@ -69,9 +72,9 @@ def measure(seconds: float, rounds: int) -> dict[str, Any]:
         time.sleep(SETTLE_S + 2)
         windows: list[dict[str, Any]] = []
         for (name, _, _), driver in zip(floods, drivers, strict=True):
-            windows.append(_window(school, crowd, asks, "quiet", None, seconds))
-            windows.append(_window(school, crowd, asks, name, driver, seconds))
-        return {"seconds": seconds, "rounds": rounds, "windows": windows, "table": _table(windows)}
+            windows.append(_window(school, crowd, asks, "quiet", None, quiet_s))
+            windows.append(_window(school, crowd, asks, name, driver, flood_s))
+        return {"quiet_s": quiet_s, "flood_s": flood_s, "rounds": rounds, "windows": windows, "table": _table(windows)}
 
 
 def _clock(one: Login) -> Login:
