@@ -13,5 +13,5 @@ export function agoText(ms, nowMs = Date.now()) {
 /** What is said of a room that is to be closed at server time `at`, both µs. */
 export function closingText(at, now) {
   const minutes = Math.max(1, Math.ceil((at - now) / MINUTE_US));
-  return `Nobody has been here for a while: the room is closed at ${clock(at / 1000)}, in ${minutes} min.`;
+  return `No pupil or instrument has been here for a while: the room is closed at ${clock(at / 1000)}, in ${minutes} min.`;
 }
