@@ -40,6 +40,7 @@ LONG_FILES = (
     "gate/test_isolation.py",
     "attack/test_limits.py",
     "browser/test_outages.py",
+    "browser/test_teacher_page.py",
 )
 DOWN_WITHIN_S = 30.0
 # Tests come from other addresses by saying so, as a proxy on this machine would.
