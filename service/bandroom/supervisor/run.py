@@ -25,8 +25,10 @@ _PYTHON = (sys.executable, "-P")
 _STARTED_WITHIN_S = 90.0
 _WORKER_HUNG_S = 4.0
 _SERVICE_HUNG_S = 10.0
+_CHORE_AGAIN_S = 60.0
 
 Say = Callable[[str], None]
+Chore = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Supervisor:
@@ -105,7 +107,7 @@ class Supervisor:
                     if not await self._all_up(stage):
                         return
                 self._pool.prepare()
-                chores = [group.create_task(chore) for chore in self._chores()]
+                chores = [group.create_task(self._keep_doing(chore)) for chore in self._chores()]
                 on_ready()
                 notify.tell("READY=1", f"STATUS=at {self._plan.state.public_url}")
                 try:
@@ -129,18 +131,25 @@ class Supervisor:
             if error.done() and not self._stop.is_set():
                 raise error.result()
 
-    def _chores(self) -> Iterator[Coroutine[Any, Any, None]]:
+    def _chores(self) -> Iterator[Chore]:
         """What is to be done beside keeping the parts running."""
-        yield self._keep_logs_short()
-        if self._broker is not None:
-            part = self._broker
-            yield pulse.watch(
-                self._plan.home, lambda: part.pid if part.up else 0, lambda: part.replace("does not answer")
-            )
-        if self._keeper is not None and self._plan.tls is not None:
-            yield self._keeper.watch(self._plan.tls.address.name, self._hang_up_broker, self._say)
+        yield self._keep_logs_short
+        home, part, tls, keeper = self._plan.home, self._broker, self._plan.tls, self._keeper
+        if part is not None:
+            yield lambda: pulse.watch(home, lambda: part.pid if part.up else 0, lambda: part.replace("does not answer"))
+        if keeper is not None and tls is not None:
+            yield lambda: keeper.watch(tls.address.name, self._hang_up_broker, self._say)
         if (every_s := notify.watchdog_s()) is not None:
-            yield _feed_watchdog(every_s)
+            yield lambda: _feed_watchdog(every_s)
+
+    async def _keep_doing(self, chore: Chore) -> None:
+        """A chore that fails is said and begun anew: it must not take the parts along."""
+        while True:
+            try:
+                await chore()
+            except Exception as error:
+                self._say(f"a chore of the supervisor failed, and will be tried again: {error!r}")
+                await asyncio.sleep(_CHORE_AGAIN_S)
 
     async def _keep_logs_short(self) -> None:
         while True:

@@ -131,7 +131,7 @@ async def test_commands_go_on_while_the_broker_is_gone(start_stack: StartStack, 
 
 
 def test_readiness_tells_of_a_worker_that_hangs(start_stack: StartStack, home: Home) -> None:
-    """SIGSTOP to the tempo worker: /readyz names it within seconds; /healthz goes on; it is replaced, and all is well."""
+    """SIGSTOP to the tempo worker: /readyz names it within seconds; /healthz goes on; another takes its place."""
     stack = start_stack(home)
     with owner(stack) as http:
         stopped = stack.pid_of("tempo")

@@ -47,7 +47,7 @@ async def readyz(response: Response, site: TheSite) -> Ready:
     found = await site.service.readiness()
     # Workers start after the service: they are not missed at once.
     starting = time.monotonic() - site.started_s < STARTING_S
-    tempo = None if starting else await asyncio.to_thread(stalled_workers, site)
+    tempo = await asyncio.to_thread(stalled_workers, site, starting=starting)
     certificate, usable = await asyncio.to_thread(certificate_state, site)
     ready = found.ready and tempo is None and usable
     response.status_code = 200 if ready else 503

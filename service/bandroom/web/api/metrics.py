@@ -187,12 +187,13 @@ def _certificate(site: Site) -> list[Metric]:
     ]
 
 
-def stalled_workers(site: Site) -> str | None:
-    """Which workers do not beat, in words; None if all do."""
+def stalled_workers(site: Site, *, starting: bool = False) -> str | None:
+    """Which workers do not beat, in words; None if all do. While ``starting`` one may be missing, or still connect."""
     now_us = site.service.control.now_us()
     bad = [
         name
         for name, figures in worker_figures(site).items()
-        if not figures.get("connected") or now_us - int(figures.get("time_us", 0)) > STALE_US
+        if (now_us - int(figures.get("time_us", 0)) > STALE_US if figures else not starting)
+        or not (starting or figures.get("connected"))
     ]
     return f"{', '.join(bad)}: no sign of life, or not connected to the broker" if bad else None
