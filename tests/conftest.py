@@ -35,6 +35,8 @@ LONG_FILES = (
     "attack/test_random.py",
     "integration/rooms/test_channels.py",
     "integration/test_kill.py",
+    "integration/up/test_hung.py",
+    "integration/up/test_tls.py",
     "integration/test_wheel.py",
     "integration/devices/test_terminal.py",
     "gate/test_isolation.py",
