@@ -20,7 +20,8 @@ static bool refresh(void *record, int64_t unused) {
     const char *identity = mosquitto_client_username(client->handle);
     struct who who = identity_read(identity);
     who.room = span_of(client->room);
-    if (state_is_void(gate.log.state, who.tenant, who.subject, client->number, span_of(client->token_id), client->stamp))
+    struct span token = span_of(client->token_id);
+    if (state_is_void(gate.log.state, who.tenant, who.subject, client->number, token, client->stamp))
         client->doomed = true;
     identity_write(gate.log.state, &who, gate.nonce, fresh);
     if (strcmp(identity, fresh) != 0 && mosquitto_set_username(client->handle, fresh) != BROKER_OK)
@@ -67,7 +68,8 @@ static const char *admit(struct mosquitto *handle, const char *address, const ch
     if (state_is_void(gate.log.state, who->tenant, who->subject, found.number, found.token_id, gate.log.stamp))
         return "a credential withdrawn";
     struct meter *meter = meter_of(&gate.meters, who->tenant, who->subject, now);
-    if (!meter || now < meter->kept_out_to_us || limit_exceeded(gate.log.state, meter, who->tenant, LIMIT_CONNECTS, 1, now))
+    if (!meter || now < meter->kept_out_to_us ||
+        limit_exceeded(gate.log.state, meter, who->tenant, LIMIT_CONNECTS, 1, now))
         return "kept out for flooding, or connecting too often";
 
     struct span key = {(const char *)&handle, sizeof handle};

@@ -171,7 +171,8 @@ EXPORTED int mosquitto_plugin_version(int count, const int *versions) {
     return 5; /* a broker that does not support it refuses to go on */
 }
 
-EXPORTED int mosquitto_plugin_init(mosquitto_plugin_id_t *plugin, void **unused, struct mosquitto_opt *options, int count) {
+EXPORTED int mosquitto_plugin_init(mosquitto_plugin_id_t *plugin, void **unused, struct mosquitto_opt *options,
+                                   int count) {
     char error[ERROR_SIZE] = "plugin_opt_dir must name the folder with keys, clock and log; or no random numbers";
     const char *dir = "";
     uint64_t random[2];

@@ -80,8 +80,8 @@ void limits_connect_failed(struct map *addresses, const char *address, int64_t n
         meter->kept_out_to_us = now_us + ADDRESS_KEPT_OUT_US;
 } /* without a meter there are more addresses than are counted: outsiders must not shut the door by numbers */
 
-bool limits_may_try(struct map *addresses, struct map *meters, const char *address, struct span user_name, int64_t now_us) {
+bool limits_may_try(struct map *addresses, struct map *meters, const char *address, struct span user, int64_t now_us) {
     const struct meter *meter = map_at(addresses, span_of(address), NOTHING, NOTHING, 0);
-    struct span tenant = span_cut(&user_name, '/'), subject = span_cut(&user_name, '/');
+    struct span tenant = span_cut(&user, '/'), subject = span_cut(&user, '/');
     return !meter || now_us >= meter->kept_out_to_us || map_at(meters, tenant, subject, NOTHING, 0);
 }

@@ -31,7 +31,7 @@ bool meter_is_idle(void *meter, int64_t now_us);
 /* Takes from one bucket. NULL: it was there; else the name of the limit that is exceeded. */
 const char *limit_exceeded(struct map *state, struct meter *meter, struct span tenant, enum limit limit, size_t cost,
                            int64_t now_us);
-/* What every attempt to publish costs its client, allowed or not (`bytes`: topic and payload). `own`: the client's meter. */
+/* What every attempt to publish costs its client, allowed or not (`bytes`: topic and payload), and its meter, `own`. */
 const char *limits_publish(struct map *state, struct meter *own, const struct who *who, enum leaf leaf, size_t bytes,
                            int64_t now_us);
 /* What an allowed one costs room and tenant. Not a teacher's: pupils must not use up the room for their teacher. */
@@ -43,4 +43,4 @@ bool limits_vain(struct map *state, struct map *meters, struct meter *own, struc
 /* Failed CONNECTs by address. While an address is at its limit only those subjects are judged that were let in lately, so
  * that one pupil behind a school's one address cannot lock out a class that is playing. */
 void limits_connect_failed(struct map *addresses, const char *address, int64_t now_us);
-bool limits_may_try(struct map *addresses, struct map *meters, const char *address, struct span user_name, int64_t now_us);
+bool limits_may_try(struct map *addresses, struct map *meters, const char *address, struct span user, int64_t now_us);

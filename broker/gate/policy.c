@@ -86,8 +86,8 @@ bool policy_admits(const struct who *who, bool is_local) {
         return span_is(who->subject, "rooms");
     if (who->role == ROLE_TEMPO)
         return span_is(span_cut(&worker, '-'), "tempo") && worker.len <= 4 && span_number(worker, &number);
-    return who->role != ROLE_NONE && span_has_form(who->tenant, FORM_TENANT) && span_has_form(who->subject, FORM_SUBJECT) &&
-           who->subject.at[0] == role_names[ffs(who->role) - 1][0] &&
+    return who->role != ROLE_NONE && span_has_form(who->tenant, FORM_TENANT) &&
+           span_has_form(who->subject, FORM_SUBJECT) && who->subject.at[0] == role_names[ffs(who->role) - 1][0] &&
            (!(who->role & ROLES_OF_A_ROOM) || span_has_form(who->room, FORM_ROOM));
 }
 
@@ -141,7 +141,8 @@ void identity_write(struct map *state, const struct who *who, const char *nonce,
     out[1] = (char)(ZERO + prefix);
     out[2] = (char)(ZERO + who->tenant.len);
     out[3] = (char)(ZERO + who->subject.len);
-    snprintf(out + 4 + prefix, IDENTITY_MAX - 4 - (size_t)prefix, "%.*s%s", (int)who->subject.len, who->subject.at, nonce);
+    snprintf(out + 4 + prefix, IDENTITY_MAX - 4 - (size_t)prefix, "%.*s%s", (int)who->subject.len, who->subject.at,
+             nonce);
 }
 
 bool identity_is_ours(const char *identity, const char *nonce) {

@@ -86,7 +86,7 @@ const char *entry_read(struct span text, struct entry *out) {
 /* About one room, one subject, one token, one limit, or one subject in one room: what was said of it last is in force. */
 struct fact {
     uint64_t said[VERB_COUNT]; /* the stamp of the last entry with this verb; 0: never */
-    int64_t number[3]; /* rate and burst; or the highest of `revoke` (2) and of `floor`: nothing sets a credential free again */
+    int64_t number[3]; /* rate and burst; or the highest of `revoke` (2) and `floor`, which never set free again */
     char room[ROOM_MAX + 1];   /* of `assign` */
 };
 
@@ -146,7 +146,8 @@ struct span state_room_of_device(struct map *state, struct span tenant, struct s
 bool state_is_void(struct map *state, struct span tenant, struct span subject, int64_t number, struct span token,
                    uint64_t stamp) {
     const struct fact *fact = fact_of(state, tenant, subject, NOTHING);
-    bool is_revoked = subject.at[0] == 'd' ? number < fact->number[2] : fact->said[VERB_REVOKE] && number <= fact->number[0];
+    bool is_revoked = subject.at[0] == 'd' ? number < fact->number[2]
+                                           : fact->said[VERB_REVOKE] && number <= fact->number[0];
     return is_revoked || fact->said[VERB_KICK] > stamp || (token.len > 0 && map_at(state, tenant, NOTHING, token, 0));
 }
 

@@ -63,8 +63,8 @@ struct keys *keys_read(struct span text, char *error, size_t error_size) {
     if (good)
         return keys;
     snprintf(error, error_size,
-             "keys: line %d: not 'bandroom-keys 1' first, then 'rsa <8 hex digits> <roles> <RSA key of 2048 to 4096 bits>' (up "
-             "to 16) and 'master <number> <64 hex digits>', each line whole", number);
+             "keys: line %d: not 'bandroom-keys 1' first, then 'rsa <8 hex digits> <roles> <RSA key of 2048 to 4096 bits>' "
+             "(up to 16) and 'master <number> <64 hex digits>', each line whole", number);
     keys_free(keys);
     return NULL;
 }
@@ -151,14 +151,14 @@ static bool hmac(const unsigned char key[32], const void *text, int len, unsigne
 
 /* K(tenant) = HKDF-SHA-256(master, no salt, "bandroom-tenant-1" NUL tenant), one block of it;
  * the password is the first 130 bits of HMAC(K(tenant), "bandroom-device-1" NUL user name) in base32. Constant time. */
-static bool is_password(const unsigned char master[32], struct span tenant, struct span user_name, struct span password) {
+static bool is_password(const unsigned char master[32], struct span tenant, struct span user, struct span password) {
     static const unsigned char no_salt[32];
     unsigned char drawn[32], key[32], code[32];
     char text[2 * USER_NAME_MAX], expected[DEVICE_PASSWORD_LEN];
     int len = snprintf(text, sizeof text, "bandroom-tenant-1%c%.*s\1", 0, (int)tenant.len, tenant.at);
     if (!hmac(no_salt, master, 32, drawn) || !hmac(drawn, text, len, key))
         return false;
-    len = snprintf(text, sizeof text, "bandroom-device-1%c%.*s", 0, (int)user_name.len, user_name.at);
+    len = snprintf(text, sizeof text, "bandroom-device-1%c%.*s", 0, (int)user.len, user.at);
     if (!hmac(key, text, len, code))
         return false;
     for (size_t i = 0, bit = 0; i < DEVICE_PASSWORD_LEN; i++, bit += 5) {

@@ -29,8 +29,8 @@ static void over_limit(struct meter *meter, const struct who *who, struct span r
 /* A Will sent after its DISCONNECT: of one who just left, or, with a delay, of one who left long ago. It may tell of its
  * own presence and nothing else; the late one only while its subject is not withdrawn. */
 static bool may_will(const struct mosquitto *sender, const struct who *who, enum leaf leaf) {
-    return leaf == LEAF_PRESENCE && (gate.leaving == sender || !state_is_void(gate.log.state, who->tenant, who->subject, 1,
-                                                                              NOTHING, UINT64_MAX));
+    return leaf == LEAF_PRESENCE &&
+           (gate.leaving == sender || !state_is_void(gate.log.state, who->tenant, who->subject, 1, NOTHING, UINT64_MAX));
 }
 
 static bool on_write(const struct mosquitto_evt_acl_check *ask) {
