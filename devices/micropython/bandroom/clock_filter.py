@@ -5,7 +5,7 @@
 _SPLIT_US = 500000  # one bound a side for each burst: the tightest
 _SIDE = 64
 _MIDDLES = 128  # exchanges kept one by one; older ones are gathered into blocks
-_BLOCK = 8
+_BLOCK = 16
 _BLOCKS = 64
 _CRYSTALS_PPM = 40.0  # how far two crystals are apart, as a standard deviation
 _FINEST_US = 30.0
@@ -213,7 +213,7 @@ class ClockFilter:
 # What an exchange counts for: the less it was delayed, the more.
 def _weight(trip, quickest, grain):
     excess = (trip - quickest) / 2
-    return 1.0 / (excess * excess + grain * grain)
+    return 2.0 / (excess * excess + grain * grain)
 
 
 # `side` with a bound more: a burst's tightest only, none from before `oldest`, at most 64.

@@ -14,7 +14,7 @@ from .tempo_map import TempoMap
 BURST = 8
 STEP_MS = 30
 # Bursts: until when after connecting, and how often (ms). On a link with jitter, where the error bound is above 2 ms,
-# they are to be more.
+# they are to be more; half as many as the server's ping_plan.py has, since a board takes long to think about each.
 PACE = ((10000, 1000), (60000, 2000), (None, 10000))
 JITTERY_PACE = ((5000, 500), (60000, 1000), (None, 2000))
 JITTERY_US = 2000

@@ -19,8 +19,8 @@ WINDOW_US: Final = 120_000_000
 
 _SPLIT_US = 500_000  # one bound a side for each burst: the tightest
 _SIDE = 64
-_MIDDLES = 128  # exchanges kept one by one; older ones are gathered into blocks, which cost a board an eighth
-_BLOCK = 8
+_MIDDLES = 128  # exchanges kept one by one; older ones are gathered into blocks, which cost a board a sixteenth
+_BLOCK = 16
 _BLOCKS = 64
 _CRYSTALS_PPM = 40.0  # how far two crystals at up to ±50 ppm are apart, as a standard deviation
 _FINEST_US = 30.0
@@ -191,11 +191,13 @@ class ClockFilter:
         self._blocks = [*self._blocks, (when, middle, weight)][-_BLOCKS:]
 
     def _weighed(self) -> list[tuple[float, float, float]]:
-        """(when, middle, weight) of each exchange: those that were delayed least count most."""
+        """(when, middle, weight) of each exchange: those that were delayed least count most. One that took an excess of
+        2e over the quickest may be off by e either way; as a deviation that is e/√2 or less.
+        """
         trips = sorted(m[2] for m in self._middles)
         quickest = trips[0]
         grain = max(_FINEST_US, _SHARPNESS * (trips[len(trips) // 2] - quickest))
-        return [(x, y, 1.0 / (((trip - quickest) / 2) ** 2 + grain * grain)) for x, y, trip in self._middles]
+        return [(x, y, 2.0 / (((trip - quickest) / 2) ** 2 + grain * grain)) for x, y, trip in self._middles]
 
     def _mean_line(self) -> tuple[float, float]:
         """Least squares through the exchanges' middles."""

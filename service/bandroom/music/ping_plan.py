@@ -8,7 +8,7 @@ STEP_US: Final = 30_000
 _FOREVER = float("inf")
 # (until so long after the start, so long from burst to burst)
 _PACE = ((10_000_000, 1_000_000), (60_000_000, 2_000_000), (_FOREVER, 10_000_000))
-_JITTERY_PACE = ((5_000_000, 500_000), (60_000_000, 1_000_000), (_FOREVER, 2_000_000))
+_JITTERY_PACE = ((60_000_000, 500_000), (_FOREVER, 2_000_000))
 JITTERY_BOUND_US: Final = 2_000
 """Where the error bound is above this, as it stays on a link with jitter, few pings would not do."""
 
@@ -18,8 +18,8 @@ class PingPlan:
 
     A burst of 8, 30 ms apart, on `start` (joining, reconnecting, waking up); then bursts every second for 10 s,
     every 2 s for the first minute, then every 10 s: 0.8 pings a second. While the bound is above 2 ms: every half
-    second for 5 s, every second for the first minute, then every 2 s: 4 pings a second. An error that is to halve
-    needs four times the pings, and it is in the first minute that the skew is unknown.
+    second for the first minute, 16 pings a second, then every 2 s. An error that is to halve needs four times the
+    pings, and it is in the first minute that the skew is unknown.
     """
 
     def __init__(self) -> None:

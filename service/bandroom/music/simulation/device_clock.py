@@ -8,11 +8,12 @@ from math import sqrt
 from typing import Final
 
 from bandroom.music.clock_filter import ClockFilter
-from bandroom.music.ping_plan import PingPlan
+from bandroom.music.ping_plan import BURST, STEP_US, PingPlan
 from bandroom.music.simulation.links import Link
 from bandroom.music.simulation.rivals import Estimator
 
 _GRID_US: Final = 100_000
+_BURST_US: Final = (BURST - 1) * STEP_US
 _SERVER_EPOCH_US: Final = 1_763_800_000_000_000
 
 
@@ -70,7 +71,9 @@ def exchanges(
     plan.start(0)
     flying: list[tuple[float, int, int]] = []
     reconnected = restart_us < 0
-    while (now := plan.next_us) is not None and now < seconds * 1e6:
+    # The plan looks at the bound when a burst ends; asking for it at each ping would be most of the work.
+    asked_us, known_us = -_BURST_US, 0.0
+    while (now := plan.next_us) is not None and (now < seconds * 1e6 or not reconnected):
         while flying and flying[0][0] <= now:
             arrives, t1, t2 = heapq.heappop(flying)
             yield Exchange(t1, t2, t2, int(arrives))
@@ -79,7 +82,9 @@ def exchanges(
             flying.clear()
             plan.start(int(restart_us) + 300_000)
             continue
-        if not plan.due(now, bound_us(now)):
+        if now - asked_us >= _BURST_US:
+            asked_us, known_us = now, bound_us(now)
+        if not plan.due(now, known_us):
             continue
         at_server = now + link.up(now)
         server = at_server + clock.offset_at(at_server)

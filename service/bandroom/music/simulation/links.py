@@ -111,6 +111,31 @@ class StallUp(Steady):
         return Steady.up(self, now_us)
 
 
+class Ordered:
+    """What TCP makes of `link`: nothing overtakes, and what is lost comes again 50 to 240 ms later (the kernel's probes
+    and timeouts) and holds up what is behind it.
+    """
+
+    def __init__(self, rng: random.Random, link: Link) -> None:
+        self._rng = rng
+        self._link = link
+        self._last_up_us = self._last_down_us = 0.0
+
+    def up(self, now_us: float) -> float:
+        self._last_up_us = max(self._last_up_us, now_us + self._link.up(now_us) + self._again())
+        return self._last_up_us - now_us
+
+    def down(self, now_us: float) -> float:
+        self._last_down_us = max(self._last_down_us, now_us + self._link.down(now_us) + self._again())
+        return self._last_down_us - now_us
+
+    def lost(self) -> bool:
+        return False
+
+    def _again(self) -> float:
+        return self._rng.uniform(50_000, 240_000) if self._link.lost() else 0.0
+
+
 LINKS: Final[dict[str, Callable[[random.Random], Link]]] = {
     "loopback": lambda rng: Steady(rng, 40, 25),
     "good": lambda rng: Steady(rng, 1_000, 300, loss=0.005),

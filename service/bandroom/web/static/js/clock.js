@@ -8,7 +8,7 @@ export const BURST_GAP_MS = 30;
 /** Bursts, as the server's ping_plan.py has them: [until ms after the start, ms from one to the next]. */
 const PACE = [[10_000, 1_000], [60_000, 2_000], [Infinity, 10_000]];
 /** While the error bound is above 2 ms, as it stays on a link with jitter. */
-const JITTERY_PACE = [[5_000, 500], [60_000, 1_000], [Infinity, 2_000]];
+const JITTERY_PACE = [[60_000, 500], [Infinity, 2_000]];
 const JITTERY_US = 2_000;
 /** How often it is looked whether anything still comes back. */
 const LISTEN_MS = 10_000;

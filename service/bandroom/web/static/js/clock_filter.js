@@ -5,7 +5,7 @@
 const SPLIT_US = 500_000; // one bound a side for each burst: the tightest
 const SIDE = 64;
 const MIDDLES = 128; // exchanges kept one by one; older ones are gathered into blocks
-const BLOCK = 8;
+const BLOCK = 16;
 const BLOCKS = 64;
 const CRYSTALS_PPM = 40; // how far two crystals are apart, as a standard deviation
 const FINEST_US = 30;
@@ -196,7 +196,7 @@ export class ClockFilter {
     const trips = this.#middles.map((m) => m[2]).sort(ascending);
     const quickest = trips[0];
     const grain = Math.max(FINEST_US, SHARPNESS * (trips[trips.length >> 1] - quickest));
-    return this.#middles.map(([x, y, trip]) => [x, y, 1 / (((trip - quickest) / 2) ** 2 + grain * grain)]);
+    return this.#middles.map(([x, y, trip]) => [x, y, 2 / (((trip - quickest) / 2) ** 2 + grain * grain)]);
   }
 
   /** Least squares through the exchanges' middles. */
