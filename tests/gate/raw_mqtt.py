@@ -98,9 +98,7 @@ class Client:
     last_id: int = 0
 
     @classmethod
-    def open(
-        cls, address: tuple[str, int] | str, connect: bytes, version: int = 4, patience: float = 5.0
-    ) -> Client:
+    def open(cls, address: tuple[str, int] | str, connect: bytes, version: int = 4, patience: float = 5.0) -> Client:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.settimeout(patience)
