@@ -31,12 +31,12 @@ def measure(rooms: int, each: int, bpm: float, seconds: float, kills: int) -> di
         report.say(f"  {rooms * each:,} credentials …")
         school = stack.enter_context(opened(folder, "gate", rooms, each, leaves=(Leaf.BEAT,), tokens=True))
         data.add_rooms(school.home, data.bench_rooms(rooms, school.clock.now_us(), bpm=bpm))
-        beats = worker(school)
-        stack.callback(beats.wait)
-        stack.callback(beats.terminate)
         report.say(f"  {rooms * each:,} clients connect …")
         crowd = Crowd(school.tcp, school.clock.offset_us, school.logins, program="bench.returning")
         stack.callback(crowd.kill)
+        beats = worker(school)
+        stack.callback(beats.wait)
+        stack.callback(beats.terminate)
         time.sleep(SETTLE_S)
         found = {"steady": _steady(school, crowd, beats.pid, rooms * each, bpm, seconds), "kills": []}
         for _ in range(kills):
