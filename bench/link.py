@@ -121,7 +121,7 @@ def compared(links: Mapping[str, str], quick: bool) -> dict[str, Any]:
             for how, each_s in (("in turn", 1.0), ("at once", 0.0)):
                 report.say(f"clock: Ableton Link, {title}, {how} …")
                 found[f"{title}, {how}"] = measure(
-                    space, link, number, each_s=each_s, settle_s=3 if quick else 10, seconds=3 if quick else 20
+                    space, link, number, each_s=each_s, settle_s=3 if quick else 8, seconds=3 if quick else 12
                 )
     return found
 
