@@ -111,8 +111,8 @@ def show_school(it: dict[str, Any]) -> str:
         for name, line in (("gate", steady), ("floor", bare))
     ]
     kills: list[list[object]] = [
-        [f"{k['back']:,} of {k['of']:,}", k["broker_listens_after_s"], *(k["beat_again_s"][p] for p in ("p50", "p95")),
-         k["beat_again_s"]["max"], k["tries"], k["refused_or_dropped"]]
+        [f"{k['back']:,} of {k['of']:,}", k["broker_listens_after_s"], k["let_in_s"]["p50"], k["let_in_s"]["max"],
+         *(k["beat_again_s"][part] for part in ("p50", "p95", "max")), k["tries"], k["refused_or_dropped"]]
         for k in it["kills"]
     ]  # fmt: skip
     clients = f"{it['rooms'] * it['each']:,} clients in {it['rooms']} rooms at {it['bpm']:g} bpm"
@@ -120,7 +120,20 @@ def show_school(it: dict[str, Any]) -> str:
         f"{clients}, CPU% {steady['cpu_percent']}, arrived {steady['arrived_of_expected']:.2%} of expected\n\n"
         + report.table(["", "deliveries/s", "late p50 ms", "p95", "p99", "max"], rows)
         + f"\np95 <= {gate_school.GOAL_P95_MS:g} ms: {verdict(steady['met'])}\n\n"
-        + report.table(["kill -9: back", "listens s", "beat again p50 s", "p95", "last", "tries", "thrown out"], kills)
+        + report.table(
+            [
+                "kill -9: back",
+                "listens s",
+                "let in p50",
+                "last",
+                "beat again p50 s",
+                "p95",
+                "last",
+                "tries",
+                "thrown out",
+            ],
+            kills,
+        )
     )
 
 

@@ -68,17 +68,19 @@ def _kill(school: School, crowd: Crowd, clients: int) -> dict[str, Any]:
     school.broker.restart()
     listening_us = school.clock.now_us()
     back: list[int] = []
+    let_in: list[int] = []
     tries = turned_away = 0
     deadline = time.monotonic() + _BACK_WITHIN_S
     while len(back) < clients and time.monotonic() < deadline:
         time.sleep(1)
         said = crowd.mark()
-        back += said["back_us"]
+        back, let_in = back + said["back_us"], said["in_us"]
         tries, turned_away = tries + said["tries"], turned_away + said["turned_away"]
     it = {
         "back": len(back),
         "of": clients,
         "broker_listens_after_s": round((listening_us - killed_us) / 1e6, 3),
+        "let_in_s": report.summary([at - killed_us for at in let_in if at > killed_us], 1e-6),
         "beat_again_s": report.summary([at - killed_us for at in back], 1e-6),
         "tries": tries,
         "refused_or_dropped": turned_away,

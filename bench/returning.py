@@ -1,7 +1,8 @@
 """A crowd whose clients come back by themselves, as our devices do, and tell when each heard a beat again.
 
 The process of a `Crowd` with `program="bench.returning"`: as `bench.load`, and its counts hold `back_us` besides: for
-each client that lost the broker, the server time of its first beat after that. `tries` counts CONNECTs and attempts.
+each client that lost the broker, the server time of its first beat after that; `in_us`, when it was let in again (the
+last time, if it was more than once). `tries` counts attempts to connect.
 """
 
 import errno
@@ -28,6 +29,7 @@ class _Returning(Loop):
         self._connecting: dict[int, float] = {}
         self._awaits: set[int] = set()
         self._back_us: list[int] = []
+        self._in_us: dict[int, int] = {}
         self._tries = self._turned_away = 0
         rng = random.Random(1)
         self._backoffs = [Backoff(rng=random.Random(rng.random())) for _ in spec["logins"]]
@@ -51,6 +53,7 @@ class _Returning(Loop):
     def _again(self, fd: int) -> None:
         number = self._who.pop(fd)
         self._awaits.discard(fd)
+        self._in_us.pop(fd, None)
         self._connecting.pop(fd, None)
         backoff = self._backoffs[number]
         backoff.connected_for(time.monotonic() - self._since_s.pop(fd, time.monotonic()))
@@ -94,6 +97,7 @@ class _Returning(Loop):
     def _take(self, fd: int, data: bytes, now_us: int) -> None:
         if fd not in self._awaits:
             return super()._take(fd, data, now_us)
+        self._in_us.setdefault(fd, now_us)
         before = self._counts.messages
         super()._take(fd, data, now_us)
         if self._counts.messages > before:
@@ -104,6 +108,7 @@ class _Returning(Loop):
     def _result(self) -> dict[str, Any]:
         found = super()._result() | {
             "back_us": self._back_us,
+            "in_us": list(self._in_us.values()),
             "tries": self._tries,
             "turned_away": self._turned_away,
             "connected": len(self._socks) - len(self._awaits),
