@@ -33,6 +33,7 @@ from bandroom.mqtt import packets
 
 TREE = Path(__file__).parents[1]
 _BATCH = 512
+_AT_THE_DOOR = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,10 @@ class Loop:
             if note_topic and self._hz:
                 self._plays.append((time.monotonic() + 3 + rng.random() / self._hz, fd, packets.string(note_topic)))
             self._poll(0)
+            # Not more at a time than wait at the broker's door: who finds it full tries again after a second.
+            waits_s = time.monotonic() + 5
+            while len(self._socks) - self._acks - self._refused > _AT_THE_DOOR and time.monotonic() < waits_s:
+                self._poll(0.01)
         heapify(self._plays)
         deadline = time.monotonic() + 60
         while self._acks + self._refused < len(self._socks) and time.monotonic() < deadline:

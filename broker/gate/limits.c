@@ -1,6 +1,6 @@
 #include "limits.h"
 
-#define VAIN_MANY 50
+#define VAIN_MANY 200
 #define KEPT_OUT_US (30 * 1000000)
 #define ADDRESS_KEPT_OUT_US 1000000
 #define IDLE_US (600 * 1000000LL) /* by then every bucket is full again, but for odd limits of a tenant's own */

@@ -22,9 +22,9 @@ const struct rate default_rates[LIMIT_COUNT] = {
     [LIMIT_SUBS] = {"subs", 20, 100},
     [LIMIT_CONNECTS] = {"connects", 50, 500}, /* of one subject; and failed ones of one address */
     [LIMIT_VAIN] = {"vain", 100, 2000},       /* what a muted player or a clumsy device may go on sending in vain */
-    /* Beyond this a flood has many heads, and each refused packet counts for many: the broker reads in turn, so hundreds who
-     * flood are each too slow to be noticed alone. */
-    [LIMIT_TENANT_VAIN] = {"tenant_vain", 1000, 5000},
+    /* Beyond this (a muted school sends less) a flood has many heads, and each refused packet counts for many: the broker
+     * reads in turn, so hundreds who flood are each too slow to be noticed alone. */
+    [LIMIT_TENANT_VAIN] = {"tenant_vain", 10000, 5000},
 };
 
 /* The arguments' forms: T tenant, R room, r room or "-", S subject, J token id, K name of a limit, n number; "." none here.

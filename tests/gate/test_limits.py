@@ -211,7 +211,7 @@ def test_a_flood_with_many_heads(broker: Broker) -> None:
     clumsy = broker.student(tenant="other", sub="s-clumsy")
     clumsy.send(packet(PUBLISH, text(f"{OTHER}/beat") + b"x") * 500)
     ended: set[int] = set()
-    for _ in range(12):
+    for _ in range(20):
         for head in heads:
             with contextlib.suppress(ConnectionError):
                 head.send(packet(PUBLISH, text(f"{ROOM}/beat") + b"x") * 50)
