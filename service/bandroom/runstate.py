@@ -71,7 +71,11 @@ class RunInfo(_Frozen):
             raise NotRunning(f"{home.run_json} is damaged; start `bandroom up` again") from error
 
     def write(self, home: Home) -> None:
-        write_private(home.run_json, self.model_dump_json() + "\n")
+        write_private(home.run_json, self.to_json() + "\n")
+
+    def to_json(self) -> str:
+        """On one line; ``tls`` is there where a certificate is."""
+        return self.model_dump_json(exclude_none=True)
 
 
 class RunState(_Frozen):

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from bandroom.cli.errors import CliError
+from bandroom.cli.output import JsonOption, print_json
 
 app = typer.Typer(add_completion=False)
 _STATE = Path("/var/lib")
@@ -90,12 +91,17 @@ def systemd(
     low_ports: Annotated[
         bool, typer.Option("--low-ports", help="Allow ports below 1024, 443 say, to be listened on.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a systemd unit that runs this installation as a user of its own.
 
     What else is to be set (--lan, ports, a certificate) goes into bandroom.toml in the data folder.
     """
-    typer.echo(unit(user, home, low_ports=low_ports), nl=False)
+    text = unit(user, home, low_ports=low_ports)
+    if as_json:
+        print_json({"unit": text})
+    else:
+        typer.echo(text, nl=False)
 
 
 def unit(user: str, home: Path, *, low_ports: bool = False, program: Path | None = None) -> str:

@@ -76,7 +76,7 @@ def up(
             say(_greeting(plan, time.monotonic() - began))
             return
         try:
-            _print(RunInfo.read(plan.home).model_dump_json(), sys.stdout)
+            _print(RunInfo.read(plan.home).to_json(), sys.stdout)
         except NotRunning as error:  # it could not be written, which was said, and is no reason to end
             say(str(error))
 

@@ -20,12 +20,9 @@ STATE_C = Path(__file__).parents[3] / "broker" / "gate" / "state.c"
 def test_the_limits_that_are_shown_as_the_brokers_are_the_brokers() -> None:
     """What the gate's source has as its defaults, in its order."""
     source = STATE_C.read_text()
-    names = re.findall(r'\[LIMIT_\w+\] = "(\w+)"', source)
-    rates, bursts = (
-        [int(number) for number in found.split(",")]
-        for found in re.findall(r"\.(?:rate|burst) = \{([0-9, ]+)\}", source)
-    )
-    assert dict(zip(names, zip(rates, bursts, strict=True), strict=True)) == {
+    found = {name: (int(rate), int(burst)) for name, rate, burst in re.findall(r'= \{"(\w+)", (\d+), (\d+)\}', source)}
+    beyond = {"connects", "vain", "tenant_vain"}  # the same for every tenant
+    assert {name: found[name] for name in found if name not in beyond} == {
         str(key): (value.rate, value.burst) for key, value in DEFAULTS.items()
     }
 
