@@ -38,8 +38,8 @@ from bandroom.paths import Home
 from bandroom.store import StoreError
 from bandroom.wire.ids import Role
 
-SPIN_US = 120
-"""How long before a beat to stop sleeping and watch the clock; sleeps end up to so much late."""
+SPIN_US = 60
+"""How long before a beat to stop sleeping and watch the clock; most sleeps end less late than that."""
 CROWDED_HZ = 4000
 """Beyond so many beats a second it no longer watches the clock: it sleeps at least `REST_US`, and what falls due
 meanwhile goes out in one write. With ten thousand rooms the next beat is never further off than `SPIN_US`; it would
