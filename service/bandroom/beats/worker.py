@@ -25,18 +25,16 @@ from pathlib import Path
 from typing import Any
 
 from bandroom import alive
-from bandroom.auth.service_credential import service_credential
 from bandroom.beats import spelling
 from bandroom.beats.engine import Engine, RoomBeats, RoomKey
+from bandroom.beats.lanes import Lanes
 from bandroom.beats.meters import Histogram, MetersFile
 from bandroom.beats.record import Record
 from bandroom.clock import ClockFileError, ServerClock
-from bandroom.mqtt.beat_writer import BeatWriter, Event, Offline, Online
-from bandroom.mqtt.endpoint import UnixSocket
+from bandroom.mqtt.beat_writer import Event, Offline, Online
 from bandroom.mqtt.packets import Publish
 from bandroom.paths import Home
 from bandroom.store import StoreError
-from bandroom.wire.ids import Role
 
 SPIN_US = 60
 """How long before a beat to stop sleeping and watch the clock; most sleeps end less late than that."""
@@ -70,11 +68,7 @@ class Worker:
         self._clock = ServerClock.from_file(home.gate_clock)
         self._engine = Engine(spelling.beat_packet)
         self._record = Record(home.database)
-        self._writer = BeatWriter(
-            UnixSocket(str(home.broker_socket)),
-            service_credential(home, Role.TEMPO, index),
-            [spelling.TEMPO_FILTER],
-        )
+        self._lanes = Lanes(home, index)
         self._meters = MetersFile(home.root / "metrics" / f"{self._name}.json")
         self._lateness = Histogram()
         self._news: deque[Event] = deque()
@@ -119,7 +113,7 @@ class Worker:
                     self._chores(time.monotonic())
         finally:
             signal.set_wakeup_fd(-1)
-            self._writer.close()
+            self._lanes.close()
             self._record.close()
             self._meters.remove()
 
@@ -127,16 +121,15 @@ class Worker:
 
     def _send(self, batch: list[RoomBeats]) -> None:
         began_ns = time.perf_counter_ns()
-        packets = [room.packet for room in batch]
-        sent = self._writer.send(packets)
+        sent = self._lanes.send(batch)
         after_us = self._clock.now_us()
         counts = self._counts
         counts["send_ns"] += time.perf_counter_ns() - began_ns
         counts["batches"] += 1
-        counts["published"] += sent
-        counts["unsent"] += len(batch) - sent
+        counts["published"] += len(sent)
+        counts["unsent"] += len(batch) - len(sent)
         add = self._lateness.add
-        for room in batch[:sent]:
+        for room in sent:
             add(after_us - room.due_us)
 
     def _wait(self, chore_at_s: float) -> None:
@@ -155,8 +148,7 @@ class Worker:
             left_us = min(left_us, to_beat_us)
         if left_us > _COARSE_US:
             left_us -= _FINE_US
-        fds = [fd for fd in (self._writer.fileno(), self._wake_read) if fd >= 0]
-        readable = select.select(fds, (), (), max(0, left_us) / 1e6)[0]
+        readable = select.select([self._wake_read, *self._lanes.filenos()], (), (), max(0, left_us) / 1e6)[0]
         if self._wake_read in readable:
             with suppress(BlockingIOError):
                 os.read(self._wake_read, 64)
@@ -175,11 +167,11 @@ class Worker:
         """When there is something else to do than beats, of what no socket tells; 0: there is now."""
         if self._news or self._reading is not None:
             return 0.0
-        return min(self._writer.wake_at_s(), self._look_at_s, self._meters_at_s, self._alive_at_s)
+        return min(self._lanes.wake_at_s(), self._look_at_s, self._meters_at_s, self._alive_at_s)
 
     def _chores(self, now_s: float) -> None:
         self._chores_at_s = now_s + _CHORES_AT_LEAST_S
-        if now_s >= self._writer.wake_at_s() or self._writer.fileno() >= 0:
+        if now_s >= self._lanes.wake_at_s() or self._lanes.filenos():
             self._hear(now_s)
         for _ in range(min(_SLICE, len(self._news))):
             self._take_news(self._news.popleft(), now_s)
@@ -207,14 +199,14 @@ class Worker:
     def _hear(self, now_s: float) -> None:
         # Not more than can be worked off soon: the rest waits in the socket.
         if len(self._news) < _MAX_NEWS:
-            self._news.extend(self._writer.step(now_s))
+            self._news.extend(self._lanes.step(now_s))
 
     def _take_news(self, event: Event, now_s: float) -> None:
         match event:
             case Publish(topic, payload):
                 self._take_map(topic, payload)
             case Online():
-                log("connected", worker=self._name, connects=self._writer.connects)
+                log("connected", worker=self._name, connects=self._lanes.first.connects)
                 # Subscribed first, read afterwards: so nothing falls between.
                 self._reading, self._look_at_s = None, now_s
                 self._record.close()
@@ -267,8 +259,9 @@ class Worker:
         self._reading = None
         self._counts["readings"] += 1
         self._engine.end_reading()
-        if not self._ready and self._writer.online:
+        if not self._ready and self._lanes.first.online:
             self._ready = True
+            self._lanes.open_others()
             # What lives now lives long: keep it out of the collector's sight.
             gc.collect()
             gc.freeze()
@@ -284,9 +277,11 @@ class Worker:
             "pid": os.getpid(),
             "time_us": self._clock.now_us(),
             "cpu_ns": time.process_time_ns(),
-            "connected": self._writer.online,
-            "connects": self._writer.connects,
-            "stalls": self._writer.stalls,
+            "connected": self._lanes.first.online,
+            "connects": self._lanes.first.connects,
+            "lanes": self._lanes.open,
+            "lanes_lost": self._lanes.lost,
+            "stalls": self._lanes.stalls,
             "rooms": len(self._engine),
             "running": self._engine.running,
             "dropped_late": counters.late,

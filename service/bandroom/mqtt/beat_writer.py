@@ -2,8 +2,8 @@
 
 No thread and no event loop of its own. The worker waits for a beat to fall due or for this socket, whichever comes
 first, so nothing else ever holds the interpreter when a beat is due, and the imports are few: how fast a worker
-starts is how long its rooms stay silent after a crash. One connection carries both ways, since the contract gives a
-worker one client id.
+starts is how long its rooms stay silent after a crash. One connection carries both ways; a worker has more of them
+(`bandroom.beats.lanes`).
 
 Nothing is kept for later. What cannot be written now is the caller's to drop: a beat that comes late is worse than
 none.
@@ -109,10 +109,10 @@ class BeatWriter:
         except (OSError, packets.ProtocolError) as error:
             return [self._lose(error, now_s)]
 
-    def send(self, batch: Sequence[bytes]) -> int:
+    def send(self, batch: Sequence[bytes], stall_s: float = STALL_S) -> int:
         """Write encoded packets at once; returns how many were taken, the first ones.
 
-        When the broker does not read, waits at most `STALL_S` for it, then gives up on the rest: it would be late.
+        When the broker does not read, waits at most `stall_s` for it, then gives up on the rest: it would be late.
         """
         sock = self._sock
         if sock is None or not self._online:
@@ -127,7 +127,7 @@ class BeatWriter:
             self._fail_soon(error)
             return 0
         if done < len(data):
-            done = self._push(sock, data, done)
+            done = self._push(sock, data, done, stall_s)
         return self._taken(batch, data, head, done)
 
     def close(self) -> None:
@@ -207,9 +207,9 @@ class BeatWriter:
         if len(self._unsent) > _MAX_UNSENT:
             raise ConnectionError("the broker reads nothing")
 
-    def _push(self, sock: socket.socket, data: memoryview, done: int) -> int:
+    def _push(self, sock: socket.socket, data: memoryview, done: int, stall_s: float) -> int:
         """Go on writing until all is out or the broker has stalled for too long; how far it came."""
-        give_up_s = time.monotonic() + STALL_S
+        give_up_s = time.monotonic() + stall_s
         while done < len(data):
             left_s = give_up_s - time.monotonic()
             if left_s <= 0 or not select.select([], [sock], [], left_s)[1]:

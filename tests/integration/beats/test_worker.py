@@ -12,6 +12,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bandroom.beats.lanes import LANES
+from bandroom.mqtt import Credential, Tcp, connect
 from bandroom.music.edits import set_tempo, stop
 from bandroom.music.meter import Meter
 from bandroom.music.tempo_map import TempoMap
@@ -208,6 +210,30 @@ async def test_beats_in_thousands_go_out_together(site: "Site") -> None:
 
 
 @pytest.mark.rule("MSG-1")
+async def test_beats_go_by_many_connections_and_lose_nothing_with_one(site: "Site") -> None:
+    """A room's beats go by one of eight; where that is lost they go by the first, and it is made again."""
+    tempo_map = going(site, 100)
+    rooms = [("lincoln", f"LANE-{number:04}") for number in range(24)]
+    for key in rooms:
+        site.set_map(*key, tempo_map)
+    async with site.ear() as (_, heard), site.worker():
+        await wait_until_async(lambda: site.meters()["lanes"] == LANES, what="all lanes are open")
+        await count(heard, 1, rooms[-1])
+        for digit in range(LANES - 1):  # a bare broker asks nobody who they are: whoever has the id has its place
+            who = Credential.fixed("x", f"bandroom_tempo-0_{digit}", "x")
+            async with connect(Tcp("127.0.0.1", site.broker.port), who, will=None):
+                pass
+        before = len(of(heard, rooms[-1]))
+        await wait_until_async(lambda: site.meters()["lanes_lost"] >= LANES - 1, what="the lanes were lost")
+        await wait_until_async(lambda: site.meters()["lanes"] == LANES, what="they were made again")
+        await count(heard, before + 2, rooms[-1])
+        assert site.meters()["connects"] == 1
+    for key in rooms:
+        check(of(heard, key), tempo_map)
+        numbers = [each.beat.n for each in of(heard, key)]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
 async def test_bad_maps_are_counted_and_hurt_nobody(site: "Site") -> None:
     """Rubbish on record or on `tempo`: a count; the other rooms and the worker go on."""
     import aiomqtt
