@@ -239,6 +239,28 @@ async def test_over_a_bad_network_the_clock_is_set_until_it_is_good() -> None:
     assert abs(bench.device.now_us() - bench.server_us()) > 19_000
 
 
+async def test_the_error_that_it_tells_holds_while_it_slews() -> None:
+    """Server time turns out to be 20 ms elsewhere: until the clock is there, what the device says of its own error
+    counts what is still to be slewed; once it is there that is small again."""
+    bench = Bench(0, 0)
+    bench.map(running())
+    for _ in range(2):
+        await bench.exchange()
+        await bench.true.advance(1_000_000)
+    bench.ahead_us = 20_000
+    await bench.exchange()
+    errors = list[int]()
+    for _ in range(7):
+        off_us, told_us = abs(bench.device.now_us() - bench.server_us()), bench.device.error_us
+        assert told_us is not None
+        assert off_us <= told_us <= off_us + 2_000
+        errors.append(off_us)
+        await bench.true.advance(1_000_000)
+    assert errors[0] > 19_000
+    assert errors[1] > 10_000
+    assert errors[-1] <= 100
+
+
 async def test_a_clock_that_was_far_off_comes_in_again_at_a_bar() -> None:
     """The server's clock stepped by 1.3 s (another machine took over): no beat is played until the next bar."""
     bench, heard = Bench(0, 0), list[tuple[Beat, int]]()

@@ -9,6 +9,7 @@ from bandroom.music.meter import Meter
 from bandroom.music.segment import Segment
 from bandroom.music.tempo_map import Beat, MeterChange, TempoMap
 from bandroom.music.units import LEAD_US, uq_from_bpm
+from bandroom.wire.tempo import to_message
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -175,12 +176,13 @@ def test_an_edit_that_changes_nothing_is_the_same_map(first, history):
 @settings(deadline=None, max_examples=150)
 @given(firsts, histories)
 def test_a_map_stays_small(first, history):
-    """At most 8 segments and meter changes of the past and 16 of each to come, whatever is done."""
+    """At most 8 segments and meter changes of the past and 16 of each to come, under 5 KB as a message."""
     for _, edit, now, _ in play(first, history):
         m = edit.map
         assert len(m.seg) <= 24
         assert len(m.met) <= 24
         assert sum(s.t <= now for s in m.seg) <= 8
+        assert len(to_message(m).encode()) < 5_000
 
 
 def test_a_busy_hour_keeps_the_map_small():

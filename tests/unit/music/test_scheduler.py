@@ -90,6 +90,21 @@ def test_a_beat_announced_and_moved_is_taken_back():
     assert [d.beat.n for d in polled(s, clock, 16_000_000, 16_500_000)] == [4, 5, 6, 7]
 
 
+def test_a_map_that_came_late_plays_no_beat_twice():
+    """Beat 4 has sounded when a map comes that has it 50 ms later: the next one is beat 5, where that map has it."""
+    s, clock = Scheduler(), device_clock()
+    old = playing()
+    s.set_map(old, 9_990_000, clock)
+    assert polled(s, clock, 9_990_000, 12_150_000)[-1].beat.n == 4
+    late = edits.set_tempo(old, 3, OFFSET + 11_950_000, 60, "now").map
+    again = late.beat(4)
+    assert again is not None
+    assert 12_195_000 <= again.t - OFFSET <= 12_205_000
+    assert s.set_map(late, 12_160_000, clock) == []
+    due = polled(s, clock, 12_160_000, 15_500_000)
+    assert [d.beat for d in due] == [late.beat(n) for n in (5, 6, 7)]
+
+
 def test_an_older_map_is_dropped():
     """A retained map of an earlier revision, delivered late, changes nothing."""
     s, clock = Scheduler(), device_clock()
