@@ -133,7 +133,7 @@ def show(result: dict[str, Any]) -> str:
          str(it.get("dropped_late", "-")), {True: "yes", False: "NO"}.get(it.get("met"), "")]
         for it in result["runs"]
     ]  # fmt: skip
-    head = ["rooms", "phases", "kind", "n", "p50 ms", "p99 ms", "max ms", "last ms", "CPU%", "B/room", "beats/write",
+    head = ["rooms", "phases", "kind", "n", "p50 ms", "p99 ms", "max ms", "last ms", "CPU%", "B/room", "beats/turn",
             "dropped", f"p99 < {GOAL_P99_MS:g} ms"]  # fmt: skip
     erlang = "" if shutil.which("escript") else "\nErlang is not installed: its two lines are left out."
     return f"{report.machine_line(result['machine'])}\n\n{report.table(head, rows)}{erlang}"

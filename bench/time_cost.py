@@ -99,7 +99,7 @@ def show(found: dict[str, Any]) -> str:
     ]
     goals = found["goals"]
     return (
-        report.table(["rooms", "CPU%", "µs CPU a beat", "beats a write", "bytes a room"], rows)
+        report.table(["rooms", "CPU%", "µs CPU a beat", "beats a turn", "bytes a room"], rows)
         + f"\nat most {GOAL_BYTES} bytes a room: {'yes' if goals['bytes_met'] else 'NO'}"
         + f"\nthe cost of a beat falls: {'yes' if goals['falling'] else 'NO'}"
     )

@@ -14,21 +14,6 @@ _UNLIKE = 0.4
 _ALIKE = 0.7
 
 
-# Local time that does not wrap, from a counter that does (time.ticks_us does after 18 minutes at 2**30).
-# Ask at least once in half a period.
-class Unwrapped:
-    def __init__(self, period=1 << 30):
-        self._period = period
-        self._last = None
-        self._us = 0
-
-    def us(self, ticks):
-        if self._last is not None:
-            self._us += (ticks - self._last) % self._period
-        self._last = ticks
-        return self._us
-
-
 class ClockFilter:
     def __init__(self, resolution_us=1, window_us=120000000, max_skew=100e-6, wander=1e-6):
         self._slack = resolution_us + 1

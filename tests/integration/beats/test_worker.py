@@ -203,7 +203,7 @@ async def test_rooms_are_shared_and_a_lost_share_is_served_again(site: "Site") -
 
 
 async def test_beats_in_thousands_go_out_together(site: "Site") -> None:
-    """Five thousand beats a second at as many moments: fewer writes than beats, and none is left out for it."""
+    """Five thousand beats a second at as many moments: fewer turns than beats, and none is left out for it."""
     from bench.home import add_rooms, bench_rooms
 
     add_rooms(site.home, bench_rooms(750, site.clock.now_us(), bpm=400))

@@ -47,6 +47,8 @@ async def test_figures_of_rooms_beats_drops_joins_limits_and_the_store(school: S
         f'bandroom_rooms{{state="open",tenant="{school.tenant}"}} 1.0',
         "bandroom_beat_lateness_seconds_bucket",
         "bandroom_beats_dropped_late_total",
+        "bandroom_beats_unsent_total",
+        "bandroom_beats_write_seconds_total",
         "bandroom_mqtt_undecodable_total",
         "bandroom_mqtt_overflowed_total",
         "bandroom_unpublished_total",

@@ -25,6 +25,7 @@ def test_lateness_is_a_histogram_in_seconds_and_drops_and_rooms_stand_beside_it(
     for us in (5, 10, 700, 1_000, 70_000, 250_000):
         late.add(us)
     figures = {"rooms": 7, "running": 3, "connected": True, "dropped_late": 4, "lateness_us": late.as_json()}
+    figures |= {"unsent": 5, "send_ns": 250_000_000, "stalls": 1, "lanes_lost": 2}
     MetersFile(tmp_path / "metrics" / "tempo-1.json").write(figures)
     found = told(tmp_path, workers=3)
     assert {worker for _, worker, _ in found} == {"tempo-1"}
@@ -39,3 +40,7 @@ def test_lateness_is_a_histogram_in_seconds_and_drops_and_rooms_stand_beside_it(
     assert found["bandroom_beats_dropped_late_total", "tempo-1", None] == 4
     assert found["bandroom_worker_rooms", "tempo-1", None] == 7
     assert found["bandroom_worker_running", "tempo-1", None] == 3
+    assert found["bandroom_beats_unsent_total", "tempo-1", None] == 5
+    assert found["bandroom_beats_write_seconds_total", "tempo-1", None] == 0.25
+    assert found["bandroom_worker_stalls_total", "tempo-1", None] == 1
+    assert found["bandroom_worker_lanes_lost_total", "tempo-1", None] == 2

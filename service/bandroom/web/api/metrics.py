@@ -144,14 +144,24 @@ def _workers(site: Site) -> list[Metric]:
             "connected": "Whether the worker is connected to the broker.",
         }.items()
     }
-    late = CounterMetricFamily("bandroom_beats_dropped_late", "Beats that were too late to send.", labels=["worker"])
+    counters = {
+        figure: (CounterMetricFamily(f"bandroom_{name}", text, labels=["worker"]), unit)
+        for figure, name, text, unit in (
+            ("dropped_late", "beats_dropped_late", "Beats that were too late to send.", 1.0),
+            ("unsent", "beats_unsent", "Beats that no broker was there to take.", 1.0),
+            ("send_ns", "beats_write_seconds", "Time spent on writing beats to the broker.", 1e-9),
+            ("stalls", "worker_stalls", "Writes given up because the broker did not read.", 1.0),
+            ("lanes_lost", "worker_lanes_lost", "Connections for beats that were lost and made again.", 1.0),
+        )
+    }
     beats = CounterMetricFamily("bandroom_beats", "Beats published.", labels=["worker"])
     for worker, figures in worker_figures(site).items():
         if not figures:
             continue
         for name, family in gauges.items():
             family.add_metric([worker], float(figures.get(name, 0)))
-        late.add_metric([worker], float(figures.get("dropped_late", 0)))
+        for figure, (family, unit) in counters.items():
+            family.add_metric([worker], float(figures.get(figure, 0)) * unit)
         told = figures.get("lateness_us", {})
         counts, bounds = told.get("counts", []), told.get("bounds", [])
         if len(counts) == len(bounds) + 1:
@@ -161,7 +171,7 @@ def _workers(site: Site) -> list[Metric]:
                 buckets.append((bound, total))
             lateness.add_metric([worker], buckets, told.get("sum", 0) / 1e6)
             beats.add_metric([worker], total)
-    return [lateness, *gauges.values(), late, beats]
+    return [lateness, *gauges.values(), *(family for family, _ in counters.values()), beats]
 
 
 def certificate_state(site: Site) -> tuple[str, bool]:
