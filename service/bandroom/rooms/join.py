@@ -56,7 +56,7 @@ class Joined:
 
 
 class NoSuchRoom(Refused):
-    """The one answer for all that does not open. ``typed``: a code was guessed or mistyped, so it counts."""
+    """The one answer for all that does not open."""
 
     def __init__(self) -> None:
         super().__init__("not_found", NO_SUCH_ROOM)

@@ -28,9 +28,11 @@ class Throttle:
     """Failures by address. Times are a monotonic clock's seconds."""
 
     _records: dict[str, _Record] = field(default_factory=dict[str, _Record])
+    _swept_s: float = 0.0
 
     def wait_s(self, address: str, now_s: float) -> float:
         """How long this address has to wait before it may try again; 0 if it may now."""
+        self._sweep(now_s)
         record = self._records.get(address)
         return 0.0 if record is None else max(0.0, record.blocked_until_s - now_s)
 
@@ -45,3 +47,12 @@ class Throttle:
         self._records[address] = record  # the newest last
         while len(self._records) > _ADDRESSES:
             del self._records[next(iter(self._records))]
+
+    def _sweep(self, now_s: float) -> None:
+        # An address is somebody's: it is kept no longer than it matters.
+        if now_s - self._swept_s < FORGIVE_S:
+            return
+        self._swept_s = now_s
+        for address, record in list(self._records.items()):
+            if now_s >= record.blocked_until_s and now_s - record.at_s >= record.failures * FORGIVE_S:
+                del self._records[address]

@@ -40,7 +40,9 @@ class Limits:
     up_burst_bytes: float = 262_144.0
     """What it takes at once. Beyond that the browser's own socket fills, and nobody else waits for it."""
     addresses: int = 10_000
-    """Addresses remembered; the one idle longest is forgotten first."""
+    """Addresses remembered at most; the one idle longest is forgotten first."""
+    forget_s: float = 30.0
+    """How often those are forgotten of whom there is nothing to remember: nothing open, all failures forgiven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Doorkeeper:
         self.limits = limits
         self.open = 0
         self._addresses: OrderedDict[str, _Address] = OrderedDict()
+        self._swept_at = 0.0
 
     @property
     def remembered(self) -> int:
@@ -107,6 +110,7 @@ class Doorkeeper:
 
         Unless refused it must be followed by ``leave``, and by ``accepted`` or ``failed`` in between.
         """
+        self._sweep(now)
         limits, address = self.limits, self._address(key, now)
         if self.open >= limits.total:
             return Refusal("full", 5.0)
@@ -151,6 +155,15 @@ class Doorkeeper:
         address.allowance = min(float(self.limits.failures_free), address.allowance + earned)
         address.counted_at = now
         return address
+
+    def _sweep(self, now: float) -> None:
+        if now - self._swept_at < self.limits.forget_s:
+            return
+        self._swept_at = now
+        free, per_s = self.limits.failures_free, self.limits.failures_per_s
+        for key, address in list(self._addresses.items()):
+            if address.open == 0 and address.allowance + (now - address.counted_at) * per_s >= free:
+                del self._addresses[key]
 
     def _forget(self) -> None:
         """Keep the memory bounded. An address with open connections stays: its counts must come down again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import aiomqtt
@@ -251,3 +252,27 @@ def test_guessing_codes_slows_down_the_guesser_alone(school: School) -> None:
         assert http.post(url, json=link, headers=guesser).status_code == 200
         other = {"X-Forwarded-For": "192.0.2.8"}
         assert http.post(url, json={"tenant": school.tenant, "code": room.room}, headers=other).status_code == 200
+
+
+@pytest.mark.rule("JOIN-3")
+def test_right_links_are_neither_slowed_nor_counted(school: School) -> None:
+    """A class with the link at the door of a locked room costs its address nothing; nor does a guesser at a school's
+    one address keep its teachers from signing in.
+    """
+    room, locked = school.room(), school.room()
+    made = school.http.get(f"/api/tenants/{school.tenant}/rooms/{locked.room}").json()
+    school.do(locked, "lock")
+    link = {"tenant": school.tenant, "code": locked.room, "key": made["join_url"].partition("&k=")[2]}
+    here = {"X-Forwarded-For": "192.0.2.9"}
+    with httpx.Client(base_url=school.stack.url, headers=here, timeout=30) as http, ThreadPoolExecutor(8) as pool:
+
+        def join(body: dict[str, Any]) -> int:
+            return http.post("/api/join", json=body).status_code
+
+        assert set(pool.map(join, [link] * 30)) == {404}
+        assert join({"tenant": school.tenant, "code": room.room}) == 200
+        assert 429 in set(pool.map(join, [{"tenant": school.tenant, "code": "NOWHERE-0000"}] * 30))
+        key = school.post("/teachers", {"sub": "t-smith"}).json()["sign_in_url"].partition("&k=")[2]
+        signed = [http.post("/api/sign-in", json={"tenant": school.tenant, "key": k}) for k in (key, "wrong")]
+        assert [answer.status_code for answer in signed] == [200, 429]
+        assert int(signed[1].headers["Retry-After"]) >= 1

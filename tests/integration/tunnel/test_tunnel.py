@@ -303,6 +303,21 @@ def test_doorkeeper_forgets_idle_addresses_only() -> None:
     assert keeper.open == 0
 
 
+def test_doorkeeper_forgets_who_has_nothing_to_be_remembered_for() -> None:
+    """A minute later, when anybody comes: addresses with nothing open whose failures are forgiven are gone."""
+    keeper = Doorkeeper(Limits(failures_free=3, failures_per_s=0.5))
+    for key in ("well", "failing", "held"):
+        keeper.enter(key, 0.0)
+        (keeper.failed if key == "failing" else keeper.accepted)(key, 0.0)
+        if key != "held":
+            keeper.leave(key, 0.0)
+    assert keeper.remembered == 3
+    keeper.enter("other", 60.0)
+    assert keeper.remembered == 2
+    keeper.leave("held", 61.0)
+    assert keeper.open == 1
+
+
 @pytest.mark.parametrize(
     ("host", "key"),
     [

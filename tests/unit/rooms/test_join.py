@@ -5,7 +5,7 @@ from bandroom.auth.tokens import verify
 from bandroom.rooms import codes, nicknames
 from bandroom.rooms.control import Refused
 from bandroom.rooms.join import NO_SUCH_ROOM, JoinRequest, NoSuchRoom, check_live, has_right_key, renew
-from bandroom.rooms.throttle import FREE, LONGEST_S, Throttle
+from bandroom.rooms.throttle import FORGIVE_S, FREE, LONGEST_S, Throttle
 from bandroom.wire.ids import Role
 from hypothesis import given
 from hypothesis import strategies as st
@@ -190,3 +190,15 @@ def test_failures_slow_one_address_down_and_are_forgiven() -> None:
     for i in range(20_000):
         throttle.failed(f"address {i}", now_s)
     assert len(throttle._records) <= 10_000
+
+
+def test_an_address_is_forgotten_with_its_failures() -> None:
+    """Minutes later, when anybody comes, nothing of it is left in memory."""
+    throttle = Throttle()
+    for _ in range(30):
+        throttle.failed("a", 1000.0)
+    throttle.failed("b", 1000.0)
+    throttle.wait_s("c", 1000.0 + FORGIVE_S)
+    assert set(throttle._records) == {"a"}
+    throttle.wait_s("c", 1000.0 + 31 * FORGIVE_S)
+    assert not throttle._records

@@ -91,14 +91,15 @@ async def revoke_teacher(tenant: TenantId, sub: Subject, _: TheOwner, site: TheS
 async def sign_in(body: SignInBody, request: Request, response: Response, site: TheSite) -> SignedIn:
     """A sign-in link becomes a teacher's token."""
     address = address_key(request.client.host if request.client else None)
-    wait_s = site.throttle.wait_s(address, time.monotonic())
-    if wait_s > 0:
-        text = "too many wrong links from here: wait a little"
-        raise ApiError(429, "limit", text, {"Retry-After": str(int(wait_s) + 1)})
     try:
         minted, row = await site.service.call(teachers.sign_in, site.service.control, body.tenant, body.key)
     except Refused as error:
         if error.code == "forbidden":
+            # Only now: whoever guesses codes at a school's one address must not keep its teachers out.
+            wait_s = site.throttle.wait_s(address, time.monotonic())
+            if wait_s > 0:
+                text = "too many wrong links from here: wait a little"
+                raise ApiError(429, "limit", text, {"Retry-After": str(int(wait_s) + 1)}) from error
             site.throttle.failed(address, time.monotonic())
         raise
     response.headers["Cache-Control"] = "no-store"
