@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -23,13 +24,13 @@ EXIT = {"bad_request": 2, "not_found": 1, "too_late": 1, "conflict": 1}
 class Case:
     """A command with arguments that are right, and such that are wrong with the error that they give.
 
-    The same again as words on the command line; None where the command has nothing that could be wrong.
+    The same again as words on the command line; None where there are no such words, and the id alone can be wrong.
     """
 
     cmd: str
     good: dict[str, Any] = field(default_factory=dict[str, Any])
     words: tuple[str, ...] = ()
-    bad: dict[str, Any] | None = None
+    bad: dict[str, Any] = field(default_factory=dict[str, Any])
     bad_words: tuple[str, ...] | None = None
     err: str = "bad_request"
 
@@ -38,12 +39,15 @@ class Case:
         return ("rooms", self.cmd.replace("_", "-"), str(room.room), *words)
 
 
+LATE: dict[str, Any] = {"bad": {"exp": 1}, "err": "expired"}
+"""What can be wrong with a command that has no arguments of its own."""
+
 # In a lesson's order: each begins where the one before left off.
 CASES = [
     Case("start", {"count_in": 0}, ("--count-in", "0"), {"count_in": 99}, ("--count-in", "99")),
     Case("set_tempo", {"bpm": 96, "at": "beat"}, ("96", "--at", "beat"), {"bpm": 1e30}, ("1e30",)),
     Case("set_meter", {"meter": "6/8"}, ("6/8",), {"meter": "4/5"}, ("4/5",)),
-    Case("cancel"),
+    Case("cancel", **LATE),
     Case("tap", {}, (), {"t": -1}),
     Case("stop", {"at": "now"}, ("--at", "now"), {"at": -1000}, ("--at", "-1000"), "too_late"),
     Case("continue", {}, (), {"at": "someday"}, ("--at", "someday")),
@@ -51,15 +55,15 @@ CASES = [
     Case("unmute", {"who": "Ann"}, ("Ann",), {"who": "Nobody"}, ("Nobody",), "not_found"),
     Case("mute", {}, (), {"who": 7}),
     Case("unmute", {}, (), {"who": ""}, ("",)),
-    Case("lock"),
-    Case("unlock"),
+    Case("lock", **LATE),
+    Case("unlock", **LATE),
     Case("rename", {"name": "Choir ♪"}, ("Choir ♪",), {"name": ""}, ("",)),
     Case("reset_name", {"who": "s-ann"}, ("s-ann",), {"who": "Nobody"}, ("Nobody",), "not_found"),
     Case("assign_device", {"device": "d-drum"}, ("d-drum",), {"device": "d-none"}, ("d-none",), "not_found"),
     Case("kick", {"who": "s-bob", "keep_code": True}, ("s-bob", "--keep-code"), {"who": "s-x"}, ("s-x",), "not_found"),
-    Case("new_code"),
-    Case("close"),
-    Case("reopen"),
+    Case("new_code", **LATE),
+    Case("close", **LATE),
+    Case("reopen", **LATE),
 ]
 
 
@@ -129,10 +133,9 @@ async def test_over_mqtt(mqtt: tuple[Mqtt, Ear, Room]) -> None:
     for case in CASES:
         if case.cmd == "reopen":
             continue  # a closed room grants nothing, its control topic included: by HTTP and command line only
-        if case.bad is not None:
-            refused = await ask(case.cmd, case.bad)
-            assert (refused.ok, refused.err) == (False, case.err), (case, refused.text)
-            assert refused.text
+        refused = await ask(case.cmd, case.bad)
+        assert (refused.ok, refused.err) == (False, case.err), (case, refused.text)
+        assert refused.text
         reply = await ask(case.cmd, case.good)
         assert reply.ok, (case, reply.text)
         assert reply.rev is not None
@@ -194,11 +197,10 @@ def test_over_http(school: School) -> None:
         assert school.call(where, pupil, body).status_code in ((409,) if case.cmd == "reopen" else (403,)), case
         assert school.call(where, stranger, body).status_code == 403, case
         assert school.call(where, None, body).status_code == 401, case
-        if case.bad is not None:
-            refused = school.call(where, teacher, {"cmd": case.cmd, **case.bad})
-            assert refused.status_code in (404, 409, 422)
-            assert refused.json()["err"] == case.err, (case, refused.text)
-            assert refused.json()["text"]
+        refused = school.call(where, teacher, {"cmd": case.cmd, **case.bad})
+        assert refused.status_code in (404, 409, 422)
+        assert refused.json()["err"] == case.err, (case, refused.text)
+        assert refused.json()["text"]
         done = school.call(where, teacher, {"id": f"id-{number}", **body})
         assert done.status_code == 200, (case, done.text)
         again = school.call(where, teacher, {"id": f"id-{number}", **body})
@@ -206,20 +208,27 @@ def test_over_http(school: School) -> None:
 
 
 def test_on_the_command_line(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same, as the owner; each prints one sentence, or JSON when asked, and ends with the code of its error."""
+    """The same, as the owner; each prints one sentence, or JSON when asked, and ends with the code of its error. With
+    an id it may be given again: it is answered as before, and not done twice.
+    """
     room = a_lesson(school)
     tenant = ("--tenant", str(school.tenant))
     pupil = school.join(room)["token"]
-    for case in CASES:
+    for number, case in enumerate(CASES):
         with monkeypatch.context() as patch:
             patch.setenv("BANDROOM_URL", school.stack.url)
             patch.setenv("BANDROOM_TOKEN", pupil)
             code, out, err = school.cli(*case.line(room, case.words), *tenant)
             assert (code, out) == (1 if case.cmd == "reopen" else 4, ""), (case, err)
-        if case.bad_words is not None:
-            code, out, err = school.cli(*case.line(room, case.bad_words), *tenant, "--json")
-            assert (code, out) == (EXIT[case.err], ""), (case, err)
-            assert json.loads(err)["err"] == case.err
-        code, out, err = school.cli(*case.line(room, case.words), *tenant, "--json")
+        bad_words, wrong = (("--id", ""), "bad_request") if case.bad_words is None else (case.bad_words, case.err)
+        code, out, err = school.cli(*case.line(room, bad_words), *tenant, "--json")
+        assert (code, out) == (EXIT[wrong], ""), (case, err)
+        assert json.loads(err)["err"] == wrong
+        line = (*case.line(room, case.words), *tenant, "--id", f"id-{number}")
+        code, out, err = school.cli(*line, "--json")
         assert code == 0, (case, err)
         assert json.loads(out)["ok"] is True
+        assert school.cli(*line, "--json") == (0, out, ""), case
+        code, out, err = school.cli(*line)
+        assert (code, err) == (0, ""), case
+        assert re.fullmatch(r"[^\n]+\.\n", out), (case, out)

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -29,10 +30,13 @@ def test_every_operation_answers_as_documented(stack: Any) -> None:
     # Each rotation makes RSA keys, which takes long and proves nothing here.
     operations = [found.ok() for found in schema.exclude(path="/api/keys/rotate").get_all_operations()]
     assert len(operations) > 15
-    for operation in operations:
+    # Bodies as they are described, and then others; wrong paths and bearers are tried by test_bad_input.
+    modes = [(found, GenerationMode.POSITIVE) for found in operations]
+    modes += [(found, GenerationMode.NEGATIVE) for found in operations if found.body]
+    for operation, mode in modes:
 
         @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-        @given(operation.as_strategy())
+        @given(operation.as_strategy(generation_mode=mode))
         def attempt(case: Any) -> None:
             # Else nearly all would end at an unknown tenant.
             for name, value in (("tenant", "openapi"), ("room", "MUSIC-1234")):

@@ -81,8 +81,8 @@ async def test_a_teacher_signs_in_by_link_and_is_put_out(school: School) -> None
 
 
 async def test_commands_go_on_while_the_broker_is_gone(start_stack: StartStack, home: Home) -> None:
-    """With the broker stopped (not even dead), commands over HTTP are recorded and answered, readiness says what is
-    missing, and when it is back clients get the new map and beats on the same grid.
+    """With the broker killed, and then stopped (not even dead), commands over HTTP are recorded and answered; when it
+    is back clients get the new map, beats on the same grid, and what could not be published.
     """
     stack = start_stack(home)
     with owner(stack) as http:
@@ -128,6 +128,25 @@ async def test_commands_go_on_while_the_broker_is_gone(start_stack: StartStack, 
             os.kill(stack.pid_of("broker"), signal.SIGCONT)
         async with school.ear(access, Filter(Leaf.ROOM, room.tenant, room.room)) as ann:
             await ann.wait(lambda i: isinstance(i.message, RoomInfo) and i.message.name == "Choir", "the new name")
+
+
+def test_readiness_tells_that_the_broker_is_gone(start_stack: StartStack, home: Home) -> None:
+    """Killed while nobody can start another: /readyz names it, /healthz goes on, and all is well once there is one."""
+    stack = start_stack(home)
+    wait_until(lambda: httpx.get(f"{stack.url}/readyz").status_code == 200, timeout_s=30, what="readiness")
+    stack.process.send_signal(signal.SIGSTOP)
+    try:
+        stack.kill("broker")
+        told = wait_until(
+            lambda: (answer := httpx.get(f"{stack.url}/readyz")).status_code == 503 and answer.json(),
+            what="the missing broker in /readyz",
+        )
+        assert "no connection" in told["broker"]
+        assert (told["ready"], told["store"], told["gate"]) == (False, "ok", "ok")
+        assert httpx.get(f"{stack.url}/healthz").status_code == 200
+    finally:
+        stack.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: httpx.get(f"{stack.url}/readyz").status_code == 200, timeout_s=30, what="readiness")
 
 
 def test_readiness_tells_of_a_worker_that_hangs(start_stack: StartStack, home: Home) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bandroom.mqtt import NotConnected
+from bandroom.auth.keys import load_keys
+from bandroom.auth.tokens import mint_service
+from bandroom.mqtt import Credential, NotConnected, UnixSocket, connect
 from bandroom.mqtt.client import Disconnected, Incoming, SubscribeRefused
-from bandroom.wire.ids import Subject, TenantId
+from bandroom.wire.ids import Role, Subject, TenantId
 from bandroom.wire.messages import Assignment, Beat, Command, Member, Note, Presence, Reply, RoomInfo, Tempo
 from bandroom.wire.tempo import from_message
 from bandroom.wire.topics import Filter, Leaf, Room, assignment, presence
@@ -45,6 +48,27 @@ async def test_from_creating_a_room_to_hearing_its_beat(school: School) -> None:
             due = tempo_map.beat(beat.n)
             assert due is not None
             assert (due.t, due.bar, due.pos) == (beat.t, beat.bar, beat.pos)
+
+
+async def test_who_comes_late_gets_map_room_and_roster_at_once(school: School) -> None:
+    """Retained, without anybody's doing: the map, the room as it is by now, a line for each who is or was there."""
+    room = school.room(bpm=240, start=True)
+    async with (
+        school.ear(school.join(room, nickname="Ann"), *of(room, Leaf.MEMBER)) as ann,
+        school.ear(school.join(room, nickname="Ben")) as ben,
+    ):
+        school.do(room, "rename", name="Choir")
+        await ben.connection.publish(presence(school.tenant, ben.sub), Presence("lost"))
+        await ann.wait(hears(Member, lambda m: (m.name, m.state) == ("Ben", "lost")), "Ben lost")
+        async with school.ear(school.join(room), *of(room, Leaf.TEMPO, Leaf.ROOM, Leaf.MEMBER)) as late:
+            for wanted in (
+                hears(Tempo),
+                hears(RoomInfo, lambda m: m.name == "Choir"),
+                hears(Member, lambda m: (m.name, m.state) == ("Ann", "ready")),
+                hears(Member, lambda m: (m.name, m.state) == ("Ben", "lost")),
+            ):
+                found = await late.wait(wanted, "what was said before")
+                assert found.retained
 
 
 async def test_two_schools_with_the_same_code_hear_each_its_own(school: School) -> None:
@@ -97,7 +121,7 @@ async def test_a_teacher_commands_over_mqtt_and_is_answered(school: School) -> N
 @pytest.mark.rule("CMD-5")
 @pytest.mark.rule("ACL-11")
 async def test_closing_ends_beat_topics_and_rights(school: School) -> None:
-    """Members hear `closed`; then no beat comes, nothing is retained, and nobody may play, until it is reopened."""
+    """Members hear `closed`; then no beat comes and nobody may play, until it is reopened."""
     room = school.room(bpm=240, start=True)
     joined = school.join(room)
     async with school.ear(joined, *of(room, Leaf.BEAT, Leaf.ROOM, Leaf.TEMPO, Leaf.NOTE)) as ann:
@@ -113,6 +137,34 @@ async def test_closing_ends_beat_topics_and_rights(school: School) -> None:
     school.do(room, "start", count_in=0)
     async with school.ear(joined, *of(room, Leaf.BEAT, Leaf.ROOM)) as ann:
         await ann.wait(hears(Beat, lambda m: m.n >= 1), "a beat after reopening")
+
+
+async def test_nothing_of_a_closed_room_stays_in_the_broker(school: School) -> None:
+    """Map, room and members: whoever reads everything, as the service does, finds no retained topic of it."""
+    room, mark = school.room(start=True), school.room()
+    home = school.stack.home
+    name = "bandroom_rooms_8"  # beside the service's own connection
+    fresh = Credential(
+        "bandroom/rooms", name, lambda: mint_service(load_keys(home), Role.ROOMS, "rooms", now_s=int(time.time()))
+    )
+
+    async def retained() -> set[str]:
+        found: set[str] = set()
+        socket = UnixSocket(str(home.broker_socket))
+        async with connect(socket, fresh, will=None, give_up_after_s=10) as connection, asyncio.timeout(10):
+            await connection.subscribe(*of(room, Leaf.TEMPO, Leaf.ROOM, Leaf.MEMBER))
+            await connection.subscribe(*of(mark, Leaf.ROOM))
+            async for incoming in connection.messages:
+                if incoming.topic.room == mark.room:
+                    return found
+                (found.discard if incoming.message is None else found.add)(incoming.topic.name)
+        return found
+
+    async with school.ear(school.join(room, nickname="Ann"), *of(room, Leaf.MEMBER)) as ann:
+        await ann.wait(hears(Member), "Ann on the roster")
+        assert await retained() == {room.tempo().name, room.info().name, room.member(ann.sub).name}
+        school.do(room, "close")
+        assert await retained() == set()
 
 
 async def test_a_mute_silences_and_an_unmute_frees(school: School) -> None:

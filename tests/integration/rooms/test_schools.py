@@ -11,6 +11,7 @@ import pytest
 from bandroom.auth.keys import load_keys
 from bandroom.auth.tokens import mint_service
 from bandroom.mqtt import Credential, Disconnected, UnixSocket, connect
+from bandroom.testing import wait_until
 from bandroom.wire.ids import Role, Subject, TenantId
 from bandroom.wire.messages import LimitReport, Note, Presence, RoomInfo
 from bandroom.wire.topics import Filter, Leaf, assignment, presence
@@ -70,6 +71,32 @@ async def test_a_tenants_own_limits_are_in_force_at_once(school: School) -> None
         assert school.post("/settings", bad).status_code == 422
     for words in (["--set", "none=1:1"], ["--set", "subs=0:1"], ["--set", "subs"]):
         assert school.cli(*cli, *words)[0] == 2
+
+
+def test_how_long_pupils_are_kept_is_settable(school: School) -> None:
+    """By the command line, as docs/privacy.md says; never longer than a room rests."""
+    words = ("tenants", "set", school.tenant, "--forget-pupils-after")
+    assert school.http.get(f"/api/tenants/{school.tenant}").json()["forget_pupils_s"] == 86_400
+    for seconds in (0, 600):
+        code, _, err = school.cli(*words, str(seconds))
+        assert code == 0, err
+        assert school.http.get(f"/api/tenants/{school.tenant}").json()["forget_pupils_s"] == seconds
+    for bad in ("86401", "-1", "soon"):
+        assert school.cli(*words, bad)[0] == 2
+    assert school.http.get(f"/api/tenants/{school.tenant}").json()["forget_pupils_s"] == 600
+
+
+@pytest.mark.soak
+def test_pupils_are_forgotten_within_a_minute(school: School) -> None:
+    """With 0 as docs/privacy.md says it: closed, and a minute later the running service knows no pupil of the room."""
+    assert school.cli("tenants", "set", school.tenant, "--forget-pupils-after", "0")[0] == 0
+    room = school.room()
+    token = school.join(room, nickname="Ann")["token"]
+    school.do(room, "close")
+    where = f"/api/tenants/{school.tenant}/rooms/{room.room}"
+    wait_until(lambda: not school.http.get(where).json()["members"], timeout_s=65, what="nobody on record")
+    school.do(room, "reopen")
+    assert school.call("/api/renew", token).status_code == 403
 
 
 @pytest.mark.rule("REV-8")

@@ -68,6 +68,9 @@ def test_nothing_is_done_by_halves(music: Plane, trouble: Callable[[Plane], Iter
             music.drain()
             before = "\n".join(music.store.connection.raw.iterdump())
         assert refused == 1
+        assert "\n".join(music.store.connection.raw.iterdump()) == before
+        assert music.gate_state() == gate
+        assert music.drain() == []
         for attempt in (
             lambda: [music.create(None) for _ in range(50)],
             lambda: [admin.enroll_device(music.control, LINCOLN, Subject(f"d-{i}"), "x" * 40) for i in range(200)],
@@ -75,7 +78,7 @@ def test_nothing_is_done_by_halves(music: Plane, trouble: Callable[[Plane], Iter
         ):
             with pytest.raises((StoreError, Refused), match=said):
                 attempt()
-        # Where not even that is done, nothing has changed.
+        # Where not even one of many is done, nothing has changed.
         if said != "full":
             assert "\n".join(music.store.connection.raw.iterdump()) == before
             assert music.gate_state() == gate

@@ -1,6 +1,7 @@
 """The one handler of commands: what each does, in which state, and what a repetition does."""
 
 import itertools
+import re
 
 import pytest
 from bandroom.auth.owner import Owner
@@ -291,6 +292,36 @@ def test_closing_tells_members_first_and_then_takes_their_rights(music: Plane) -
         ("clear", "music_room/MUSIC-1234/room"),
         ("clear", f"music_room/MUSIC-1234/member/{sub}"),
     ]
+
+
+def test_a_crash_while_closing_leaves_nothing_half_closed(music: Plane) -> None:
+    """Killed when it was on record, and before anybody was told: after the start the gate grants nothing, no worker
+    finds a map, and what is retained is cleared.
+    """
+    music.do("start")
+    assert music.do("close").ok
+    music.effects.clear()
+    assert (LINCOLN, MUSIC) in music.gate_state().open_rooms
+    music.restart()
+    assert (LINCOLN, MUSIC) not in music.gate_state().open_rooms
+    assert list(music.store.all_tempo_maps()) == []
+    cleared = {effect.topic.name for effect in music.control.retained() if isinstance(effect, Clear)}
+    assert cleared == {f"tenant/lincoln/music_room/MUSIC-1234/{leaf}" for leaf in ("tempo", "room")}
+
+
+def test_a_name_that_is_reset_is_a_friendly_one(music: Plane) -> None:
+    """Two words and a number, on record and on the roster at once; the pupil stays who it is."""
+    sub = music.join(nickname="Something rude").member.sub
+    music.control.hear(LINCOLN, sub, Presence("ready"))
+    music.drain()
+    assert music.do("reset_name", who="Something rude").ok
+    member = music.store.for_tenant(LINCOLN).member(sub)
+    assert member is not None
+    assert re.fullmatch(r"[A-Z][a-z]+ [A-Z][a-z]+ [0-9]{1,2}", member.name)
+    (told,) = music.drain()
+    assert isinstance(told, Publish)
+    assert isinstance(told.message, Member)
+    assert (told.topic.subject, told.message.name) == (sub, member.name)
 
 
 def test_reopening_brings_members_mutes_and_code_back(music: Plane) -> None:
