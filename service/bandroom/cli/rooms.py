@@ -115,9 +115,15 @@ def watch(room: RoomArgument, tenant: TenantOption = None, home: HomeOption = DE
         found = api.get(f"/api/tenants/{school}/rooms/{room_code(room)}")
         if found["state"] == "closed":
             raise CliError(f"room {found['room']} is closed: reopen it first", err="closed")
-        access = api.post(f"/api/tenants/{school}/tokens", {"sub": f"t-watch-{secrets.token_hex(3)}"})
+        asked = {"sub": f"t-watch-{secrets.token_hex(3)}"}
+        access = api.post(f"/api/tenants/{school}/tokens", asked)
+
+    def mint() -> str:
+        with Api(home) as api:
+            return str(api.post(f"/api/tenants/{school}/tokens", asked)["token"])
+
     mqtt = RunInfo.read(Home(home)).mqtt
-    asyncio.run(live.watch(access, mqtt.host, mqtt.port, live.place(found), found["code"]))
+    asyncio.run(live.watch(access, mint, mqtt.host, mqtt.port, live.place(found), found["code"]))
 
 
 @app.command()

@@ -10,15 +10,17 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 
+from bandroom.cli.errors import CliError
 from bandroom.cli.watch_board import Board
 from bandroom.mqtt import Connection, Credential, Disconnected, NotConnected, Tcp, connect
+from bandroom.runstate import NotRunning
 from bandroom.wire.ids import RoomId, Subject, TenantId
 from bandroom.wire.messages import Command
 from bandroom.wire.topics import Filter, Leaf, Room
@@ -27,14 +29,34 @@ _HEARD = (Leaf.BEAT, Leaf.TEMPO, Leaf.ROOM, Leaf.MEMBER, Leaf.NOTE, Leaf.LIMIT)
 _FRAMES_S = 0.1
 
 
+RENEW_S = 6 * 3600  # half of what a token lasts
+
+
 class _Quit(Exception):
     pass
 
 
-async def watch(access: dict[str, Any], host: str, port: int, room: Room, code: str) -> None:
-    """Show a room until `q` is pressed. ``access``: a teacher's user name, client id and token."""
+class FreshToken:
+    """A view may be left open for days: a connection that is made again after hours shows a token of its own."""
+
+    def __init__(self, first: str, mint: Callable[[], str], now_s: Callable[[], float] = time.monotonic) -> None:
+        self._token, self._mint, self._now_s = first, mint, now_s
+        self._renew_at_s = now_s() + RENEW_S
+
+    def __call__(self) -> str:
+        if self._now_s() >= self._renew_at_s:
+            try:
+                self._token = self._mint()
+            except (CliError, NotRunning):  # the service is away as well: what there is, then, and again next time
+                return self._token
+            self._renew_at_s = self._now_s() + RENEW_S
+        return self._token
+
+
+async def watch(access: dict[str, Any], mint: Callable[[], str], host: str, port: int, room: Room, code: str) -> None:
+    """Show a room until `q` is pressed. ``access``: a teacher's user name, client id, token; ``mint`` gives another."""
     sub = Subject(str(access["username"]).split("/")[1])
-    credential = Credential.fixed(access["username"], access["client_id"], access["token"])
+    credential = Credential(access["username"], access["client_id"], FreshToken(access["token"], mint))
     board = Board(str(room.room), code)
     try:
         async with connect(Tcp(host, port), credential, will=None, wait=False) as connection:

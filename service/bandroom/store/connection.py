@@ -40,6 +40,7 @@ class Connection:
             self.raw.row_factory = sqlite3.Row
             self.raw.execute("PRAGMA foreign_keys = ON")
             self.raw.execute("PRAGMA trusted_schema = OFF")
+            self.raw.execute("PRAGMA secure_delete = ON")  # a name that was deleted is not left on free pages
             if not readonly:
                 self.raw.execute("PRAGMA journal_mode = WAL")
                 self.raw.execute("PRAGMA synchronous = FULL")
