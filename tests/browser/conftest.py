@@ -81,7 +81,7 @@ window.AudioContext = class extends Real {
     const source = URL.createObjectURL(new Blob([window.tapSource], { type: "text/javascript" }));
     context.audioWorklet.addModule(source).then(() => {
       const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
-      tap.port.onmessage = (event) => window.onsets.push(event.data);
+      tap.port.onmessage = (event) => window.onsets.push({ at: event.data, seen: window.relations.length });
       for (const node of context.toSpeaker ?? []) connect.call(node, tap);
     });
     setInterval(() => {

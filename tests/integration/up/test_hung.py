@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import paho.mqtt.client as paho
 import pytest
+from bandroom.beats.lanes import LANES
 from bandroom.paths import Home
 from bandroom.supervisor import pulse
 from bandroom.testing import wait_until, wait_until_async
@@ -93,7 +94,8 @@ async def test_a_broker_that_hangs_is_noticed(start_stack: StartStack, home: Hom
     pulses = pulse.watch(home, lambda: pid, hung.set, number=998, keepalive_s=2, hung_after_s=4.0)
     watching = asyncio.create_task(pulses)
     # The service's, the worker's, the supervisor's, ours.
-    await wait_until_async(lambda: "connections 4" in home.gate_status.read_text(), what="the watcher's connection")
+    all_of_them = f"connections {3 + LANES}\n"
+    await wait_until_async(lambda: all_of_them in home.gate_status.read_text(), what="the watcher's connection")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(hung.wait()), 3)
     os.kill(pid, signal.SIGSTOP)
