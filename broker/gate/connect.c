@@ -2,23 +2,12 @@
 #include "gate.h"
 
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #define REFUSALS_LOGGED 10 /* a second: an attack must not fill the disk */
 
 struct client *client_of(struct mosquitto *handle) {
     return map_at(&gate.clients, (struct span){(const char *)&handle, sizeof handle}, NOTHING, NOTHING, 0);
-}
-
-/* The broker lets 100 connections wait to be accepted. When a machine's schools come back at once there are more; whom the
- * kernel turns away tries again after one second, then two, then four, together with all others. */
-void widen_doors(void) {
-    for (int fd = 0, listens = 0; fd < 1024; fd++, listens = 0) { /* the broker opens its listeners first */
-        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &(socklen_t){sizeof listens});
-        if (listens)
-            listen(fd, 4096); /* the kernel holds it to net.core.somaxconn */
-    }
 }
 
 /* Brings to a client what the log said of its tenant. */
@@ -132,7 +121,14 @@ int on_auth(int event, void *data, void *unused) {
 int on_disconnect(int event, void *data, void *unused) {
     struct mosquitto_evt_disconnect *gone = data;
     struct client *client = client_of(gone->client);
+    const char *identity = mosquitto_client_username(gone->client);
     (void)event, (void)unused;
+    if (client && identity_is_ours(identity, gate.nonce)) {
+        struct who who = identity_read(identity);
+        struct meter *meter = map_at(&gate.meters, who.tenant, who.subject, NOTHING, 0);
+        if (meter)
+            meter->dropped = 0; /* nobody is there to be told */
+    }
     if (client)
         map_remove(&gate.clients, client);
     gate.leaving = gone->client;

@@ -108,9 +108,11 @@ static bool look_after_meter(void *record, int64_t now) {
 
 static int on_tick(int event, void *data, void *unused) {
     int64_t now = now_us(), passed = now - gate.ticked_us;
-    (void)event, (void)data, (void)unused;
+    (void)event, (void)unused;
 #if BROKER_2_1
     ((struct mosquitto_evt_tick *)data)->next_ms = POLL_US / 1000; /* 2.1 calls when asked to; 2.0 at each loop */
+#else
+    (void)data;
 #endif
     gate.leaving = NULL;
     gate.just_admitted = gate.reloading = false;
@@ -125,8 +127,6 @@ static int on_tick(int event, void *data, void *unused) {
     gate.is_telling = false;
     map_sweep(&gate.addresses, slots, meter_is_idle, now);
     map_sweep(&gate.clients, is_urgent ? MAP_SLOTS : slots, look_after_client, time(NULL));
-    if (gate.second == 0)
-        widen_doors();
     if (is_new_second)
         gate.refusals_logged = 0;
     gate.second = now / 1000000;

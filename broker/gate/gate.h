@@ -45,7 +45,6 @@ extern struct gate {
 int64_t now_us(void);
 struct client *client_of(struct mosquitto *handle); /* NULL: not, or no longer, connected */
 void poll_log(void); /* takes in what is new in the gate log, and brings it to those who are connected */
-void widen_doors(void); /* once the listeners are there */
 void status_write(void);
 
 int on_auth(int event, void *data, void *unused); /* connect.c */

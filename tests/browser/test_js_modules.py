@@ -57,6 +57,19 @@ def test_slewed_clock_jumps_only_past_30_ms(js: Runs) -> None:
     ) == [[False, False, True], 1e9 + 200e3]
 
 
+def test_what_is_still_to_be_slewed_is_told(js: Runs) -> None:
+    """Half a second after a step of 10 ms, 7.5 ms of it are left, and after two seconds nothing."""
+    assert js(
+        """
+        const { SlewedOffset } = await load("slew.js");
+        const offset = new SlewedOffset();
+        offset.steer(0, 1e9);
+        offset.steer(0, 1e9 - 10e3);
+        return [0, 500e3, 2e6].map((t) => Math.round(offset.remaining(t)));
+        """
+    ) == [10_000, 7_500, 0]
+
+
 @pytest.mark.rule("CLK-4")
 def test_clock_takes_only_its_own_replies(js: Runs) -> None:
     """Replies with another's eight characters, an unknown sequence, no time or another length are ignored; one's

@@ -260,7 +260,10 @@ def test_a_boards_clock_goes_on_through_many_wraps(first: int, monkeypatch: pyte
 @pytest.mark.parametrize("gap", [-29_000, -3_000, 700, 29_000])
 @pytest.mark.parametrize("skew_ppm", [-100, 0, 60])
 def test_a_boards_clock_is_slewed_and_never_runs_backwards(gap: int, skew_ppm: int):
-    """A gap of up to 30 ms is made good by 5 ms a second at most beside the skew, and no beat tells; wider: at once."""
+    """A gap of up to 30 ms is made good by 5 ms a second at most beside the skew, and no beat tells; wider: at once.
+
+    What is left of it is known meanwhile.
+    """
     clock, skew = boards("device").Steered(), skew_ppm * 1e-6
     assert not clock.steer(1_000_000, 5_000_000_000, skew, 100, True)
     assert not clock.steer(2_000_000, clock.offset_at(2_000_000) + gap, skew, 100, True)
@@ -270,5 +273,7 @@ def test_a_boards_clock_is_slewed_and_never_runs_backwards(gap: int, skew_ppm: i
         now = local + clock.offset_at(local)
         assert abs(now - last - 10_000) <= 10_000 * (0.005 + abs(skew)) + 2
         last = now
+        off = abs(target + skew * (local - 2_000_000) - clock.offset_at(local))
+        assert clock.remaining(local) == pytest.approx(off, abs=2), "what is told of it"
     assert last == pytest.approx(9_990_000 + target + skew * 7_990_000, abs=2)
     assert clock.steer(10_000_000, clock.offset_at(10_000_000) + 31_000, skew, 100, True)

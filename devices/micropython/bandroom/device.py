@@ -59,6 +59,10 @@ class Steered:
         reach = int(MAX_SLEW * passed)
         return self._from + int(self._skew * passed) + min(max(self._gap, -reach), reach)
 
+    # How far it is still from where it is steered to, µs.
+    def remaining(self, local):
+        return max(abs(self._gap) - int(MAX_SLEW * max(local - self._at, 0)), 0)
+
     # True when whoever plays should be silent until the next bar.
     def steer(self, local, offset, skew, bound, playing):
         now = self.offset_at(local)
@@ -126,10 +130,11 @@ class Device:
         local = self.clock.us()
         return local + self._time.offset_at(local)
 
-    # Server time is known to within this many µs; None before it is known.
+    # What is played by is right to within this many µs, what is still to be slewed included; None before it is known.
     def error_us(self):
-        bound = self._filter.bound_at(self.clock.us())
-        return None if bound is None else round(bound)
+        local = self.clock.us()
+        bound = self._filter.bound_at(local)
+        return None if bound is None else round(bound) + self._time.remaining(local)
 
     # The next beat, at its time: (n, bar, pos, bpm, t, d). Waits while the room stands still or there is none. After a
     # sleep of the board that is the first beat of a bar.
@@ -259,7 +264,7 @@ class Device:
             await self._tell_error()
             burst = time.ticks_ms()
             age = time.ticks_diff(burst, began)
-            bound = self.error_us()
+            bound = self._filter.bound_at(self.clock.us())
             pace = PACE if bound is not None and bound <= JITTERY_US else JITTERY_PACE
             pause = [every for until, every in pace if until is None or age < until][0] - BURST * STEP_MS
             while time.ticks_diff(time.ticks_ms(), burst) < pause:

@@ -122,6 +122,8 @@ def test_no_hang_up_before_the_broker_hears(start_stack: StartStack, home: Home)
         stack.process.send_signal(signal.SIGHUP)
     assert stack.shown().count("broker was ended by SIGKILL") == 3
     assert "SIGHUP" not in stack.shown()
+    ready = f"{stack.info.http.url}/readyz"
+    wait_until(lambda: httpx.get(ready).status_code == 200, timeout_s=20, what="the service is back at the broker")
     assert stack.cli("doctor")["ok"]
 
 

@@ -66,9 +66,14 @@ export class RoomClock extends EventTarget {
     return this.#offset.set;
   }
 
-  /** How far off server time may be, µs; Infinity before the first reply. */
+  /** How far off server time may be as the filter has it, µs; Infinity before the first reply. */
   get boundUs() {
     return this.replies ? this.filter.boundAt(this.now()) : Infinity;
+  }
+
+  /** How far off the time that is played by may be, µs: what is still to be slewed comes on top. */
+  get errorUs() {
+    return this.boundUs + this.#offset.remaining(this.now());
   }
 
   /** A connection is up: ask at once, then now and then. */

@@ -63,7 +63,7 @@ function bindMidi(page) {
 
 function showClock({ client, clock }) {
   if (!client) return;
-  const bound = clock.boundUs / 1000;
+  const bound = clock.errorUs / 1000;
   setText("clock-state", clock.synced && bound < UNSURE_MS
     ? `In time with the room to within ${bound < 1 ? "1" : Math.ceil(bound)} ms`
     : "Setting this device's clock…");

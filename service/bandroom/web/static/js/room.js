@@ -303,7 +303,7 @@ export class RoomPage extends EventTarget {
   #bindPage() {
     this.clock.addEventListener("silent", () => this.client?.reset());
     this.clock.addEventListener("steered", () => {
-      this.client?.tellError(this.clock.boundUs);
+      this.client?.tellError(this.clock.errorUs);
       this.#sayClosing();
     });
     const hurry = () => {

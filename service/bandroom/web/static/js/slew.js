@@ -38,6 +38,11 @@ export class SlewedOffset {
     return audible;
   }
 
+  /** How far the slewing is still from its target at local time `t`, µs. */
+  remaining(t) {
+    return Math.abs(this.#target - this.at(t));
+  }
+
   /** Local time at which server time is `server` (both µs). */
   localOf(server) {
     // The offset changes by 0.5 % at most, so two rounds leave less than a tenth of a microsecond a millisecond off.
