@@ -126,9 +126,13 @@ async def test_two_tabs_of_one_browser_live_side_by_side(browser: Any, stack: An
             await tab.keyboard.press(key)
         await wait_until_async(lambda: len(other.of(f"note/{sub}")) == 4, what="notes from both tabs")
         await second.close()
+
+        def lost_and_here() -> bool:
+            states = [m["state"] for m in other.of(f"member/{sub}")]
+            return ("lost", "ready") in pairwise(states) and states[-1] == "ready"
+
         await wait_until_async(
-            # What is told of the clock makes one more "ready" of it, now and then.
-            lambda: ("lost", "ready") in pairwise(m["state"] for m in other.of(f"member/{sub}")),
+            lost_and_here,
             what="the person to be said lost, and here after all",
         )
         assert await page.evaluate("window.states") == []
