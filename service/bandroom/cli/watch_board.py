@@ -126,7 +126,7 @@ class Board:
 
     def _roster(self, now_s: float) -> Table:
         table = Table(box=None, pad_edge=False)
-        for column in ("#", "", "name", "instrument", "clock ± ms", "notes/s", "", ""):
+        for column in ("#", "", "name", "kind", "clock ± ms", "notes/s", "", ""):
             table.add_column(column)
         for number, sub in enumerate(self._lines(), start=1):
             member = self.members[sub]
