@@ -2,8 +2,8 @@
 # Brings a machine to where `bandroom up` works: system packages, virtual environment, the gate.
 #
 #   scripts/setup.sh           what `make up` needs
-#   scripts/setup.sh --test    and what the tests need
-#   scripts/setup.sh --fuzz    and what `make fuzz` and `make soak` need: clang, valgrind, other versions of Mosquitto
+#   scripts/setup.sh --test    and what the tests need: other versions of Mosquitto, too, in a cache
+#   scripts/setup.sh --fuzz    and what `make fuzz` and `make soak` need: clang, valgrind
 #
 # What is there is left alone: a second run takes a second. BANDROOM_NO_APT=1 installs no system package;
 # PYTHON names another interpreter than python3.
@@ -178,11 +178,8 @@ except StartError as error:
 # -- 4. Other versions of Mosquitto, for those tests of the gate that run against each of them. A network that does not
 # give them is no reason to stop: those tests then say that they did not run.
 
-if [ -n "$want_fuzz" ] && has apt-get && [ -z "${BANDROOM_NO_APT:-}" ]; then
+if [ -n "$want_test" ] && has apt-get && [ -z "${BANDROOM_NO_APT:-}" ]; then
     cache=${XDG_CACHE_HOME:-$HOME/.cache}/bandroom/mosquitto
-    if [ -z "$(ls -A "$cache" 2>/dev/null)" ]; then
-        say "fetching other versions of Mosquitto into $cache"
-        broker/gate/fetch-mosquitto.sh "$cache" || say "not all of them could be had; the tests will say which were missing"
-    fi
+    broker/gate/fetch-mosquitto.sh "$cache" >/dev/null || say "not all of them could be had; the tests will say which"
 fi
 say "ready"

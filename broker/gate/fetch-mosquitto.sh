@@ -21,6 +21,7 @@ fetch() { # suite, version it must begin with
          -o Dir::State=$work -o Dir::State::Lists=$work/lists -o Dir::State::status=$work/status
          -o Dir::Cache=$work -o Dir::Cache::Archives=$work/archives -o APT::Sandbox::User=$(id -un)
          -o Debug::NoLocking=1 -o Acquire::Languages=none -o APT::Install-Recommends=0
+         -o Acquire::Retries=1 -o Acquire::http::Timeout=20
          -o Dpkg::Pre-Install-Pkgs= -o DPkg::Post-Invoke= -o APT::Update::Post-Invoke="
     # shellcheck disable=SC2086
     $apt update && $apt -y --download-only install mosquitto mosquitto-dev libmosquitto-dev || return 1
@@ -56,7 +57,10 @@ for pin in $pins; do
     set -- "$folder/$version"*/bin/mosquitto
     if [ -x "$1" ]; then
         echo "${1%/bin/mosquitto}"
-    elif ! fetch "${pin%:*}" "$version"; then
+        continue
+    fi
+    echo "fetching mosquitto $version from Debian ${pin%:*} into $folder" >&2
+    if ! fetch "${pin%:*}" "$version"; then
         echo "mosquitto $version (Debian ${pin%:*}) could not be had: tests with it will not run" >&2
         missing=1
     fi
