@@ -62,6 +62,7 @@ look() {
     if [ -n "$want_test" ]; then
         # Ubuntu has Chromium as a snap only, which a test cannot drive: Playwright brings its own there (below).
         is_ubuntu || has chromium || has google-chrome || need chromium
+        has c++ || need g++ # for the Arduino sketch's own tests
         has fluidsynth || need fluidsynth
         find /usr/share/sounds /usr/share/soundfonts -name '*.sf[23]' 2>/dev/null | grep -q . || need timgm6mb-soundfont
     fi

