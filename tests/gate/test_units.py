@@ -13,8 +13,8 @@ import pytest
 from gatekit import GATE_SOURCE, SANITIZE, build
 
 NAMES = [
-    "names", "numbers", "patterns", "maps", "tokens", "users", "log_lines", "facts", "buckets", "kept_out", "publishing",
-    "addresses", "pings", "identities", "keys_files",
+    "names", "numbers", "patterns", "maps", "tokens", "users", "log_lines", "facts", "buckets", "kept_out",
+    "publishing", "addresses", "pings", "identities", "keys_files",
 ]  # fmt: skip
 
 
