@@ -55,6 +55,8 @@ look() {
         { has_header mosquitto_plugin.h && ! grep -qs '[<"]mosquitto\.h' /usr/include/mosquitto_plugin.h \
             /usr/include/mosquitto_broker.h; } || has_header mosquitto.h || need libmosquitto-dev
         has_header openssl/evp.h || need libssl-dev
+        has_header jansson.h || need libjansson-dev
+        has_header zlib.h || need zlib1g-dev
         has cc || need gcc
         printf '#include <stdlib.h>\n' | cc -E - >/dev/null 2>&1 || need libc6-dev
         has make || need make
@@ -79,10 +81,11 @@ by_hand() {
     cat >&2 <<TEXT
 setup: please install by hand, then run this again:
     Debian, Ubuntu:  apt install $missing
-    Fedora:          dnf install python3 mosquitto mosquitto-devel gcc make openssl-devel
-    Arch:            pacman -S python mosquitto gcc make openssl
+    Fedora:          dnf install python3 mosquitto mosquitto-devel gcc make openssl-devel jansson-devel zlib-devel
+    Arch:            pacman -S python mosquitto gcc make openssl jansson zlib
     elsewhere:       Python >= 3.11 with venv; mosquitto 2.0 or newer with its plugin headers
-                     (mosquitto_plugin.h); a C compiler and make; OpenSSL 3's headers (openssl/evp.h)
+                     (mosquitto_plugin.h); a C compiler and make; the headers of OpenSSL 3
+                     (openssl/evp.h), Jansson (jansson.h) and zlib (zlib.h)
     Windows, macOS:  docker compose up, see README.md
 TEXT
     exit 1

@@ -1,15 +1,24 @@
 #include "clock.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-const char *clock_read(const char *text, const char *boot_id, int64_t *offset_us) {
-    char written[64];
-    if (sscanf(text, "%63s %" SCNd64, written, offset_us) != 2)
-        return "malformed";
-    return strncmp(boot_id, written, strlen(written)) == 0 ? NULL : "written before this machine last started";
+bool clock_read(const char *path, int64_t *offset_us, char *error, size_t error_size) {
+    char written[40], booted[40];
+    FILE *clock = fopen(path, "re"), *boot = fopen("/proc/sys/kernel/random/boot_id", "re");
+    const char *wrong = clock && boot ? "malformed" : strerror(errno);
+    if (clock && boot && fscanf(clock, "%39s %" SCNd64, written, offset_us) == 2 && fscanf(boot, "%39s", booted) == 1)
+        wrong = strcmp(written, booted) == 0 ? NULL : "written before this machine last started";
+    if (clock)
+        fclose(clock);
+    if (boot)
+        fclose(boot);
+    if (wrong)
+        snprintf(error, error_size, "%s: %s", path, wrong);
+    return !wrong;
 }
 
 int64_t clock_now_us(int64_t offset_us) {

@@ -4,10 +4,11 @@
 
 #include "policy.h"
 
-enum { METERS_MAX = 200000, ADDRESSES_MAX = 20000 };
+enum { METERS_MAX = 200000, ADDRESSES_MAX = 20000 }; /* the limits of their maps */
 
 struct bucket {
-    int64_t level, at_us; /* millionths; at_us 0: not used yet, and so full */
+    double level;  /* when something was last taken, */
+    int64_t at_us; /* which was then; 0: never, and so it is full */
 };
 
 /* What one subject, room, tenant or address has used. A subject's outlives its connections: to reconnect, to connect
@@ -22,25 +23,23 @@ struct meter {
 };
 
 /* True: `cost` was there and is taken. */
-bool bucket_take(struct bucket *bucket, int64_t rate, int64_t burst, int64_t cost, int64_t now_us);
+bool bucket_take(struct bucket *bucket, struct rate of, double cost, int64_t now_us);
 
 /* NULL: METERS_MAX reached, or no memory; with which every limit is exceeded. */
 struct meter *meter_of(struct map *meters, struct span tenant, struct span name, int64_t now_us);
 bool meter_is_idle(void *meter, int64_t now_us);
 
-/* Takes from one bucket. NULL: it was there; else the name of the limit that is exceeded. */
-const char *limit_exceeded(struct map *state, struct meter *meter, struct span tenant, enum limit limit, size_t cost,
-                           int64_t now_us);
-/* What every attempt to publish costs its client, allowed or not (`bytes`: topic and payload), and its meter, `own`. */
-const char *limits_publish(struct map *state, struct meter *own, const struct who *who, enum leaf leaf, size_t bytes,
-                           int64_t now_us);
-/* What an allowed one costs room and tenant. Not a teacher's: pupils must not use up the room for their teacher. */
+/* Takes `count` from a limit's bucket and, where it has bytes behind it, `bytes` from theirs. NULL: all was there; else the
+ * name of the limit that is exceeded. */
+const char *limit_exceeded(struct map *state, struct meter *meter, struct span tenant, enum limit limit, double count,
+                           double bytes, int64_t now_us);
+/* What a message that is allowed costs room and tenant. Not a teacher's: pupils must not use up the room for theirs. */
 const char *limits_pass(struct map *state, struct map *meters, const struct who *who, const struct topic *topic,
-                        size_t bytes, int64_t now_us);
+                        double bytes, int64_t now_us);
 /* Counts one packet in vain. True: so many, for so long, that the client must go; it is kept out a while. */
 bool limits_vain(struct map *state, struct map *meters, struct meter *own, struct span tenant, int64_t now_us);
 
 /* Failed CONNECTs by address. While an address is at its limit only those subjects are judged that were let in lately, so
  * that one pupil behind a school's one address cannot lock out a class that is playing. */
-void limits_connect_failed(struct map *addresses, const char *address, int64_t now_us);
-bool limits_may_try(struct map *addresses, struct map *meters, const char *address, struct span user, int64_t now_us);
+void limits_connect_failed(struct map *state, struct map *addresses, const char *address, int64_t now_us);
+bool limits_may_try(struct map *addresses, struct map *meters, const char *address, const struct who *who, int64_t now_us);

@@ -1,16 +1,19 @@
 #include "map.h"
 
-#include <stdlib.h>
-#include <string.h>
 
 #define KEY_MAX 96 /* a tenant, a room and a subject or token id fit */
 
-struct map_node {
-    struct map_node *next;
+struct node {
+    struct node *next;
     uint64_t hash;
     size_t key_len;
     char key[KEY_MAX];
     max_align_t record[];
+};
+
+struct map {
+    size_t limit, count, cursor;
+    struct node *slots[MAP_SLOTS];
 };
 
 static uint64_t seed;
@@ -19,7 +22,7 @@ void map_seed(uint64_t random) {
     seed = random;
 }
 
-uint64_t map_hash(struct span key) {
+static uint64_t hash_of(struct span key) {
     uint64_t hash = seed ^ (key.len * 0x9e3779b97f4a7c15u);
     for (size_t at = 0; at < key.len; at += 8) {
         uint64_t word = 0;
@@ -28,6 +31,13 @@ uint64_t map_hash(struct span key) {
         hash = (uint64_t)product ^ (uint64_t)(product >> 64) ^ seed;
     }
     return hash;
+}
+
+struct map *map_new(size_t limit) {
+    struct map *map = calloc(1, sizeof *map);
+    if (map)
+        map->limit = limit;
+    return map;
 }
 
 void *map_at(struct map *map, struct span a, struct span b, struct span c, size_t make) {
@@ -41,12 +51,12 @@ void *map_at(struct map *map, struct span a, struct span b, struct span c, size_
         key.len += part[i].len;
         text[key.len++] = '/'; /* no name has one, so names cannot run together */
     }
-    uint64_t hash = map_hash(key);
-    struct map_node **place = &map->slots[hash % MAP_SLOTS], *node = *place;
-    while (node && !(node->hash == hash && span_same(key, (struct span){node->key, node->key_len})))
-        node = node->next;
+    uint64_t hash = hash_of(key);
+    struct node **place = &map->slots[hash % MAP_SLOTS], *node;
+    while ((node = *place) && !(node->hash == hash && span_same(key, (struct span){node->key, node->key_len})))
+        place = &node->next;
     if (!node && make && map->count < map->limit && (node = calloc(1, sizeof *node + make))) {
-        *node = (struct map_node){.next = *place, .hash = hash, .key_len = key.len};
+        *node = (struct node){.hash = hash, .key_len = key.len};
         memcpy(node->key, text, key.len);
         *place = node;
         map->count++;
@@ -54,34 +64,23 @@ void *map_at(struct map *map, struct span a, struct span b, struct span c, size_
     return node ? node->record : NULL;
 }
 
-void map_remove(struct map *map, void *record) {
-    struct map_node *node = (struct map_node *)((char *)record - offsetof(struct map_node, record));
-    struct map_node **place = &map->slots[node->hash % MAP_SLOTS];
-    while (*place != node)
-        place = &(*place)->next;
-    *place = node->next;
-    map->count--;
-    free(node);
-}
-
 void map_sweep(struct map *map, size_t slots, bool (*look)(void *record, int64_t now), int64_t now) {
     for (; slots > 0; slots--, map->cursor++) {
-        struct map_node *node = map->slots[map->cursor % MAP_SLOTS];
-        while (node) {
-            struct map_node *next = node->next;
-            size_t count = map->count;
-            if (look(node->record, now))
-                map_remove(map, node->record);
-            node = map->count == count ? next : map->slots[map->cursor % MAP_SLOTS]; /* something went: from the first */
+        struct node **place = &map->slots[map->cursor % MAP_SLOTS], *node;
+        while ((node = *place)) {
+            if (!look || look(node->record, now)) {
+                *place = node->next;
+                free(node);
+                map->count--;
+            } else {
+                place = &node->next;
+            }
         }
     }
 }
 
-static bool any(void *record, int64_t now) {
-    (void)record, (void)now;
-    return true;
-}
-
-void map_clear(struct map *map) {
-    map_sweep(map, MAP_SLOTS, any, 0);
+void map_free(struct map *map) {
+    if (map)
+        map_sweep(map, MAP_SLOTS, NULL, 0);
+    free(map);
 }

@@ -7,19 +7,14 @@
 #define MAP_SLOTS 131072u /* 1 MB of pointers; the system gives memory only to those pages that are used */
 #endif
 
-struct map {
-    size_t limit; /* bounds the number of records, and with it the memory */
-    size_t count, cursor;
-    struct map_node *slots[MAP_SLOTS];
-};
+struct map;
 
-void map_seed(uint64_t random); /* once, before all else: names chosen by an attacker must not fall into one slot */
-uint64_t map_hash(struct span key);
+void map_seed(uint64_t random);     /* once, before all else: names chosen by an attacker must not fall into one slot */
+struct map *map_new(size_t limit);  /* of records, and with it of memory; NULL: no memory */
+void map_free(struct map *map);     /* or NULL */
 /* The record of the name a/b/c. With a size in `make` a new one is made where there is none, zeroed.
  * NULL: there is none, or it cannot be made: the limit is reached, or no memory. */
 void *map_at(struct map *map, struct span a, struct span b, struct span c, size_t make);
-void map_remove(struct map *map, void *record);
 /* Calls `look` for each record of the next `slots` slots, again from the first after the last, and removes those of which
- * it says true. It may remove records itself. */
+ * it says true (all of them, if `look` is NULL). Nothing else removes a record. */
 void map_sweep(struct map *map, size_t slots, bool (*look)(void *record, int64_t now), int64_t now);
-void map_clear(struct map *map);

@@ -1,7 +1,6 @@
 #include "policy.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <strings.h>
 
 enum {
@@ -12,90 +11,72 @@ enum {
 /* The contract's table: a topic's last levels, QoS and retain, and who says and hears it: as their own (their name is in
  * it) or anybody's. The rooms service reads everything, by whatever filter. A right that is not here does not exist. */
 static const struct leaf_rules {
-    const char *word, *tail; /* "clock/<subject>/q": "clock" and "q" */
-    bool in_room, personal, retain, is_muted;
+    const char *pattern;
+    bool in_room, retain, is_muted;
     int qos, says_own, says_any, hears_own, hears_any;
+    enum limit limit; /* of those who may say it */
 } leaves[LEAF_NONE + 1] = { /* the frequent ones first */
-    [LEAF_BEAT] = {"beat", NULL, 1, 0, 0, 0, 0, 0, TEMPO, 0, MEMBER},
-    [LEAF_NOTE] = {"note", NULL, 1, 1, 0, 1, 0, PLAYER, ROOMS, 0, MEMBER},
-    [LEAF_MIDI] = {"midi", NULL, 1, 1, 0, 1, 0, PLAYER, ROOMS, 0, MEMBER},
-    [LEAF_PONG] = {"clock", "r", 1, 1, 0, 0, 0, 0, ROOMS, MEMBER, 0},
-    [LEAF_PING] = {"clock", "q", 1, 1, 0, 0, 0, MEMBER, ROOMS, 0, 0},
-    [LEAF_TEMPO] = {"tempo", NULL, 1, 0, 1, 0, 1, 0, ROOMS, 0, MEMBER | TEMPO},
-    [LEAF_ROOM] = {"room", NULL, 1, 0, 1, 0, 1, 0, ROOMS, 0, MEMBER},
-    [LEAF_MEMBER] = {"member", NULL, 1, 1, 1, 0, 1, 0, ROOMS, 0, MEMBER},
-    [LEAF_FEEDBACK] = {"feedback", NULL, 1, 1, 0, 0, 0, 0, ROOMS, MEMBER, TEACHER},
-    [LEAF_LIMIT] = {"limit", NULL, 1, 1, 0, 0, 0, 0, ROOMS, MEMBER, TEACHER},
-    [LEAF_REPLY] = {"control", "reply", 1, 1, 0, 0, 1, 0, ROOMS, TEACHER, 0},
-    [LEAF_CONTROL] = {"control", NULL, 1, 1, 0, 0, 1, TEACHER, ROOMS, 0, 0},
-    [LEAF_PRESENCE] = {"presence", NULL, 0, 1, 1, 0, 1, MEMBER, ROOMS, 0, TEACHER},
-    [LEAF_ASSIGNMENT] = {"device", "room", 0, 1, 1, 0, 1, 0, ROOMS, DEVICE, 0},
+    [LEAF_BEAT] = {"beat", 1, 0, 0, 0, 0, TEMPO, 0, MEMBER, LIMIT_CLIENT_MSGS},
+    [LEAF_NOTE] = {"note/(%s)", 1, 0, 1, 0, PLAYER, ROOMS, 0, MEMBER, LIMIT_CLIENT_MSGS},
+    [LEAF_MIDI] = {"midi/(%s)", 1, 0, 1, 0, PLAYER, ROOMS, 0, MEMBER, LIMIT_CLIENT_MSGS},
+    [LEAF_PONG] = {"clock/(%s)/r", 1, 0, 0, 0, 0, ROOMS, MEMBER, 0, LIMIT_CLIENT_MSGS},
+    [LEAF_PING] = {"clock/(%s)/q", 1, 0, 0, 0, MEMBER, ROOMS, 0, 0, LIMIT_CLOCK_MSGS},
+    [LEAF_TEMPO] = {"tempo", 1, 1, 0, 1, 0, ROOMS, 0, MEMBER | TEMPO, LIMIT_CLIENT_MSGS},
+    [LEAF_ROOM] = {"room", 1, 1, 0, 1, 0, ROOMS, 0, MEMBER, LIMIT_CLIENT_MSGS},
+    [LEAF_MEMBER] = {"member/(%s)", 1, 1, 0, 1, 0, ROOMS, 0, MEMBER, LIMIT_CLIENT_MSGS},
+    [LEAF_FEEDBACK] = {"feedback/(%s)", 1, 0, 0, 0, 0, ROOMS, MEMBER, TEACHER, LIMIT_CLIENT_MSGS},
+    [LEAF_LIMIT] = {"limit/(%s)", 1, 0, 0, 0, 0, ROOMS, MEMBER, TEACHER, LIMIT_CLIENT_MSGS},
+    [LEAF_REPLY] = {"control/(%s)/reply", 1, 0, 0, 1, 0, ROOMS, TEACHER, 0, LIMIT_CLIENT_MSGS},
+    [LEAF_CONTROL] = {"control/(%s)", 1, 0, 0, 1, TEACHER, ROOMS, 0, 0, LIMIT_CONTROL_MSGS},
+    [LEAF_PRESENCE] = {"presence/(%s)", 0, 1, 0, 1, MEMBER, ROOMS, 0, TEACHER, LIMIT_CONTROL_MSGS},
+    [LEAF_ASSIGNMENT] = {"device/(%s)/room", 0, 1, 0, 1, 0, ROOMS, DEVICE, 0, LIMIT_CLIENT_MSGS},
 };
 
-static const char *const role_names[] = {"rooms", "tempo", "teacher", "student", "device", "viewer"}; /* by bit */
+static const struct role_rules {
+    const char *name, *user_name;
+} roles[] = { /* by bit */
+    {"rooms", "(bandroom)/(rooms)"}, {"tempo", "(bandroom)/(tempo-%N)"}, {"teacher", "(%T)/(t-%I)"},
+    {"student", "(%T)/(s-%I)"}, {"device", "(%T)/(d-%I)/(%G)"}, {"viewer", "(%T)/(v-%I)"},
+};
+#define ROLES (sizeof roles / sizeof *roles)
 
-enum role role_named(struct span name) {
-    for (size_t i = 0; i < sizeof role_names / sizeof *role_names; i++) {
-        if (span_is(name, role_names[i]))
-            return (enum role)(1 << i);
-    }
-    return ROLE_NONE;
+bool who_read(struct span user_name, struct who *out) {
+    struct span part[3] = {NOTHING, NOTHING, NOTHING};
+    size_t i = 0;
+    while (i < ROLES && !span_matches(user_name, roles[i].user_name, part))
+        i++;
+    *out = (struct who){(enum role)(1 << i), part[0], part[1], NOTHING, part[2]};
+    return i < ROLES && out->subject.len <= SUBJECT_MAX;
 }
 
-static bool is_level(struct span level, enum form form, bool is_filter) {
-    return span_has_form(level, form) || (is_filter && span_is(level, "+"));
+const char *role_name(enum role role) {
+    return roles[ffs(role) - 1].name;
+}
+
+bool who_owns_client_id(const struct who *who, const char *id) {
+    char own[TENANT_MAX + SUBJECT_MAX + 2];
+    int len = snprintf(own, sizeof own, "%.*s_%.*s", PRINTED(who->tenant), PRINTED(who->subject));
+    return strncmp(id, own, (size_t)len) == 0 && (!id[len] || span_matches(span_of(id + len), "_%D", NULL));
 }
 
 /* Reads what stands below `tenant/<t>/music_room/<room>/` or `tenant/<t>/`. */
-static bool leaf_read(struct span text, bool in_room, bool is_filter, struct topic *out) {
-    struct span part[3];
-    size_t parts = span_split(text, '/', part, 3);
-    for (enum leaf i = 0; parts > 0 && i < LEAF_NONE; i++) {
-        const struct leaf_rules *leaf = &leaves[i];
-        if (parts != (size_t)1 + leaf->personal + (leaf->tail != NULL) || leaf->in_room != in_room ||
-            !span_is(part[0], leaf->word) || (leaf->tail && !span_is(part[2], leaf->tail)))
-            continue;
-        if (leaf->personal && !is_level(part[1], FORM_SUBJECT, is_filter))
-            return false;
-        out->subject = leaf->personal ? part[1] : NOTHING;
-        out->leaf = i;
-        return true;
-    }
-    return false;
+static enum leaf leaf_read(struct span text, bool in_room, struct span *subject) {
+    enum leaf leaf = 0;
+    while (leaf < LEAF_NONE && !(leaves[leaf].in_room == in_room && span_matches(text, leaves[leaf].pattern, subject)))
+        leaf++;
+    return leaf;
 }
 
-bool topic_read(struct span text, bool is_filter, struct topic *out) {
-    *out = (struct topic){LEAF_NONE, NOTHING, NOTHING, NOTHING};
-    struct span first = span_cut(&text, '/'), tenant = span_cut(&text, '/'), below = text;
-    bool in_room = span_is(span_cut(&below, '/'), "music_room");
-    struct span room = in_room ? span_cut(&below, '/') : NOTHING;
-    if (!span_is(first, "tenant") || !is_level(tenant, FORM_TENANT, is_filter) ||
-        (in_room && !is_level(room, FORM_ROOM, is_filter)))
-        return false;
-    out->tenant = tenant;
-    out->room = room;
-    return leaf_read(in_room ? below : text, in_room, is_filter, out);
-}
-
-bool policy_admits(const struct who *who, bool is_local) {
-    struct span worker = who->subject;
-    int64_t number;
-    if (who->role & ROLES_OF_SERVICE && (!is_local || !span_is(who->tenant, "bandroom")))
-        return false;
-    if (who->role == ROLE_ROOMS)
-        return span_is(who->subject, "rooms");
-    if (who->role == ROLE_TEMPO)
-        return span_is(span_cut(&worker, '-'), "tempo") && worker.len <= 4 && span_number(worker, &number);
-    return who->role != ROLE_NONE && span_has_form(who->tenant, FORM_TENANT) &&
-           span_has_form(who->subject, FORM_SUBJECT) && who->subject.at[0] == role_names[ffs(who->role) - 1][0] &&
-           (!(who->role & ROLES_OF_A_ROOM) || span_has_form(who->room, FORM_ROOM));
-}
-
-bool policy_owns_client_id(const struct who *who, struct span id) {
-    struct span part[3];
-    size_t parts = span_split(id, '_', part, 3);
-    return parts >= 2 && span_same(part[0], who->tenant) && span_same(part[1], who->subject) &&
-           (parts == 2 || (part[2].len == 1 && part[2].at[0] >= '0' && part[2].at[0] <= '9'));
+struct topic topic_read(struct span text) {
+    struct topic t = {.leaf = LEAF_NONE, .is_filter = memchr(text.at, '+', text.len)};
+    struct span part[3] = {NOTHING, NOTHING, NOTHING};
+    if (span_matches(text, "tenant/(%t)/music_room/(%r)/(%*)", part))
+        t.leaf = leaf_read(part[2], true, &t.subject);
+    else if (span_matches(text, "tenant/(%t)/(%*)", part))
+        t.leaf = leaf_read(part[1], false, &t.subject);
+    t.tenant = part[0];
+    t.room = leaves[t.leaf].in_room ? part[1] : NOTHING;
+    return t;
 }
 
 static bool has_right(const struct who *who, const struct topic *t, int own, int any) {
@@ -115,19 +96,23 @@ static bool is_in_place(struct map *state, const struct who *who, const struct t
     return !leaves[t->leaf].in_room || (who->room.len > 0 && span_same(t->room, who->room));
 }
 
+enum limit policy_limit(const struct who *who, const struct topic *t) {
+    return who->role & (leaves[t->leaf].says_own | leaves[t->leaf].says_any) ? leaves[t->leaf].limit : LIMIT_CLIENT_MSGS;
+}
+
 bool policy_may_publish(struct map *state, const struct who *who, const struct topic *t, int qos, bool retain) {
     const struct leaf_rules *leaf = &leaves[t->leaf];
-    return qos == leaf->qos && retain == leaf->retain && is_in_place(state, who, t, leaf->says_own, leaf->says_any) &&
+    return !t->is_filter && qos == leaf->qos && retain == leaf->retain &&
+           is_in_place(state, who, t, leaf->says_own, leaf->says_any) &&
            !(leaf->is_muted && who->role & MEMBER &&
              state_is_muted(state, t->tenant, t->room, t->subject, who->role == ROLE_TEACHER));
 }
 
 bool policy_may_subscribe(struct map *state, const struct who *who, struct span filter) {
-    struct topic t;
+    struct topic t = topic_read(filter);
     if (who->role == ROLE_ROOMS)
-        return filter.len > 7 && memcmp(filter.at, "tenant/", 7) == 0;
-    return topic_read(filter, true, &t) &&
-           is_in_place(state, who, &t, leaves[t.leaf].hears_own, leaves[t.leaf].hears_any);
+        return span_matches(filter, "tenant/%*", NULL);
+    return is_in_place(state, who, &t, leaves[t.leaf].hears_own, leaves[t.leaf].hears_any);
 }
 
 #define ZERO '0' /* from here on 75 printable characters stand for numbers */
@@ -136,13 +121,12 @@ void identity_write(struct map *state, const struct who *who, const char *nonce,
     struct span room = who->role == ROLE_DEVICE ? state_room_of_device(state, who->tenant, who->subject) : who->room;
     bool is_in = room.len > 0 && state_is_open(state, who->tenant, room);
     int prefix = snprintf(out + 4, IDENTITY_MAX - 4, is_in ? "tenant/%.*s/music_room/%.*s/" : "tenant/%.*s/",
-                          (int)who->tenant.len, who->tenant.at, (int)room.len, room.at);
+                          PRINTED(who->tenant), PRINTED(room));
     out[0] = (char)(ZERO + who->role);
     out[1] = (char)(ZERO + prefix);
     out[2] = (char)(ZERO + who->tenant.len);
     out[3] = (char)(ZERO + who->subject.len);
-    snprintf(out + 4 + prefix, IDENTITY_MAX - 4 - (size_t)prefix, "%.*s%s", (int)who->subject.len, who->subject.at,
-             nonce);
+    snprintf(out + 4 + prefix, IDENTITY_MAX - 4 - (size_t)prefix, "%.*s%s", PRINTED(who->subject), nonce);
 }
 
 bool identity_is_ours(const char *identity, const char *nonce) {
@@ -164,11 +148,14 @@ bool identity_may_read(struct map *state, const char *identity, const char *text
     struct who who = identity_read(identity);
     struct span prefix = {identity + 4, (size_t)(identity[1] - ZERO)};
     struct topic t = {.leaf = LEAF_NONE};
-    if (who.room.len > 0 && strncmp(text, prefix.at, prefix.len) == 0) /* in the hearer's own room, as nearly all are */
-        return leaf_read(span_of(text + prefix.len), true, false, &t) &&
-               has_right(&who, &t, leaves[t.leaf].hears_own, leaves[t.leaf].hears_any);
+    if (strchr(text, '+')) /* is in no topic's name */
+        return false;
+    if (who.room.len > 0 && strncmp(text, prefix.at, prefix.len) == 0) { /* in the hearer's own room, as nearly all are */
+        t.leaf = leaf_read(span_of(text + prefix.len), true, &t.subject);
+        return has_right(&who, &t, leaves[t.leaf].hears_own, leaves[t.leaf].hears_any);
+    }
     if (who.role == ROLE_ROOMS)
         return strncmp(text, "tenant/", 7) == 0;
-    return topic_read(span_of(text), false, &t) &&
-           is_in_place(state, &who, &t, leaves[t.leaf].hears_own, leaves[t.leaf].hears_any);
+    t = topic_read(span_of(text));
+    return is_in_place(state, &who, &t, leaves[t.leaf].hears_own, leaves[t.leaf].hears_any);
 }

@@ -5,16 +5,22 @@
 
 enum role {
     ROLE_NONE = 0, ROLE_ROOMS = 1, ROLE_TEMPO = 2, ROLE_TEACHER = 4, ROLE_STUDENT = 8, ROLE_DEVICE = 16, ROLE_VIEWER = 32,
-    ROLES_OF_SERVICE = ROLE_ROOMS | ROLE_TEMPO,
-    ROLES_OF_A_ROOM = ROLE_STUDENT | ROLE_VIEWER, /* that their token names */
+    ROLES_OF_SERVICE = ROLE_ROOMS | ROLE_TEMPO,       /* that exist on the broker's Unix socket alone */
+    ROLES_OF_A_ROOM = ROLE_STUDENT | ROLE_VIEWER,     /* that their token names */
 };
-enum role role_named(struct span name);
 
 struct who {
     enum role role;
     struct span tenant, subject;
     struct span room; /* a credential's; an identity's is the one that its client is in now. Empty: none */
+    struct span generation; /* in a device's user name */
 };
+
+/* Reads a user name, which names tenant, subject and with it the role. False: none of the contract's. */
+bool who_read(struct span user_name, struct who *out);
+const char *role_name(enum role role);
+/* `tenant_subject` or `tenant_subject_n` with one digit. */
+bool who_owns_client_id(const struct who *who, const char *client_id);
 
 enum leaf {
     LEAF_BEAT, LEAF_NOTE, LEAF_MIDI, LEAF_PONG, LEAF_PING, LEAF_TEMPO, LEAF_ROOM, LEAF_MEMBER, LEAF_FEEDBACK,
@@ -24,17 +30,14 @@ enum leaf {
 struct topic {
     enum leaf leaf;
     struct span tenant, room, subject; /* a filter's may be "+"; empty where the leaf has none */
+    bool is_filter;                    /* it has a "+" */
 };
 
-/* Reads a topic name, or a filter whose tenant, room or subject may be `+`. False: none of the contract's. */
-bool topic_read(struct span text, bool is_filter, struct topic *out);
+/* Reads a topic name, or a filter whose tenant, room or subject may be `+`; LEAF_NONE: none of the contract's. */
+struct topic topic_read(struct span text);
 
-/* Whether the parts of a credential belong together, and it came by the right door: the service's own roles only by the
- * broker's Unix socket (`is_local`). */
-bool policy_admits(const struct who *who, bool is_local);
-/* `tenant_subject` or `tenant_subject_n` with one digit. */
-bool policy_owns_client_id(const struct who *who, struct span client_id);
 /* From here on `who` is as an identity has it. */
+enum limit policy_limit(const struct who *who, const struct topic *topic); /* that an attempt to publish there spends */
 bool policy_may_publish(struct map *state, const struct who *who, const struct topic *topic, int qos, bool retain);
 /* Granted only if everything that the filter can match is readable (rooms that are not open are held back at delivery). */
 bool policy_may_subscribe(struct map *state, const struct who *who, struct span filter);

@@ -1,16 +1,13 @@
 #include "state.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#define FACTS_MAX 1000000
-#define NUMBER_MAX 1000000000 /* keeps a bucket's arithmetic within 64 bits */
+#include <math.h>
+#include <stdio.h>
 
 /* A pupil: four-note chords, on and off, eight times a second are 64 messages/s. A room: 30 pupils at 20/s each; heard by 30
  * that is 18,000 deliveries/s, an eighth of what one broker carries. A tenant: three such rooms at full speed, so
  * that two tenants gone wild leave a third of the broker to the others. Their bursts are what they may hold everybody up
  * with at once: 600 notes heard by 30 take the broker a seventh of a second. Bytes: 160 a message, topic included. */
-const struct rate default_rates[LIMIT_COUNT] = {
+static const struct rate default_rates[LIMIT_COUNT] = {
     [LIMIT_CLIENT_MSGS] = {"client_msgs", 100, 200},
     [LIMIT_CLIENT_BYTES] = {"client_bytes", 16000, 32000},
     [LIMIT_ROOM_MSGS] = {"room_msgs", 600, 600},
@@ -27,95 +24,66 @@ const struct rate default_rates[LIMIT_COUNT] = {
     [LIMIT_TENANT_VAIN] = {"tenant_vain", 10000, 5000},
 };
 
-/* The arguments' forms: T tenant, R room, r room or "-", S subject, J token id, K name of a limit, n number; "." none here.
- * The first `key` of them are what a fact is about. */
+/* An entry's parts are those of its pattern; the first `key` of them are what a fact is about. */
 static const struct {
-    const char *name, *args;
+    const char *pattern;
     size_t key;
 } verbs[VERB_COUNT] = {
-    [VERB_OPEN] = {"open", "TR", 2},
-    [VERB_CLOSE] = {"close", "TR", 2},
-    [VERB_ASSIGN] = {"assign", "TSr", 2},
-    [VERB_KICK] = {"kick", "TS", 2},
-    [VERB_REVOKE] = {"revoke", "TSnn", 2},
-    [VERB_REVOKE_TOKEN] = {"revokejti", "T.Jn", 3},
-    [VERB_FLOOR] = {"floor", "TSn", 2},
-    [VERB_MUTE] = {"mute", "TRS", 3},
-    [VERB_UNMUTE] = {"unmute", "TRS", 3},
-    [VERB_MUTE_ALL] = {"muteall", "TR", 2},
-    [VERB_UNMUTE_ALL] = {"unmuteall", "TR", 2},
-    [VERB_LIMIT] = {"limit", "TKnn", 2},
-    [VERB_MEMBER] = {"member", "TRS", 3},
+    [VERB_OPEN] = {"open (%T) (%R)", 2}, [VERB_CLOSE] = {"close (%T) (%R)", 2},
+    [VERB_ASSIGN] = {"assign (%T) (%S) (%R)", 2}, [VERB_UNASSIGN] = {"assign (%T) (%S) -", 2},
+    [VERB_MUTE] = {"mute (%T) (%R) (%S)", 3}, [VERB_UNMUTE] = {"unmute (%T) (%R) (%S)", 3},
+    [VERB_MUTE_ALL] = {"muteall (%T) (%R)", 2}, [VERB_UNMUTE_ALL] = {"unmuteall (%T) (%R)", 2},
+    [VERB_KICK] = {"kick (%T) (%S)", 2},
+    [VERB_REVOKE] = {"revoke (%T) (%S) (%N) (%N)", 2},
+    [VERB_FLOOR] = {"floor (%T) (%S) (%N)", 2},
+    [VERB_REVOKE_TOKEN] = {"revokejti (%T) (%J) (%N)", 2},
+    [VERB_LIMIT] = {"limit (%T) (%W) (%N) (%N)", 2},
+    [VERB_MEMBER] = {"member (%T) (%R) (%S)", 3},
 };
 
-static bool is_argument(char kind, struct span word) {
-    int64_t number;
-    bool is_limit = false;
-    switch (kind) {
-    case 'T': return span_has_form(word, FORM_TENANT);
-    case 'R': return span_has_form(word, FORM_ROOM);
-    case 'r': return span_has_form(word, FORM_ROOM) || span_is(word, "-");
-    case 'S': return span_has_form(word, FORM_SUBJECT);
-    case 'J': return span_has_form(word, FORM_TOKEN_ID);
-    case 'n': return span_number(word, &number);
-    case 'K':
-        for (enum limit limit = LIMIT_CLIENT_MSGS; limit <= LIMIT_SUBS; limit++)
-            is_limit = is_limit || span_is(word, default_rates[limit].name);
-        return is_limit;
-    default: return word.len == 0;
-    }
+static bool is_limit(struct span name) {
+    enum limit limit = LIMIT_CLIENT_MSGS;
+    while (limit <= LIMIT_SUBS && !span_is(name, default_rates[limit].name))
+        limit++;
+    return limit <= LIMIT_SUBS;
 }
 
 const char *entry_read(struct span text, struct entry *out) {
-    struct span name = span_cut(&text, ' ');
-    *out = (struct entry){.part = {NOTHING, NOTHING, NOTHING, NOTHING}};
-    while (out->verb < VERB_COUNT && !span_is(name, verbs[out->verb].name))
-        out->verb++;
-    if (out->verb == VERB_COUNT)
-        return "unknown verb";
-    const char *args = verbs[out->verb].args;
-    for (size_t i = 0; args[i]; i++) {
-        if (args[i] != '.')
-            out->part[i] = span_cut(&text, ' ');
-        if (!is_argument(args[i], out->part[i]))
-            return "malformed argument, or too few";
+    for (*out = (struct entry){0}; out->verb < VERB_COUNT; out->verb++) {
+        if (span_matches(text, verbs[out->verb].pattern, out->part))
+            return out->verb == VERB_LIMIT && !is_limit(out->part[1]) ? "unknown limit" : NULL;
     }
-    return text.at ? "too many arguments" : NULL;
+    return "no entry of any kind";
 }
 
-/* About one room, one subject, one token, one limit, or one subject in one room: what was said of it last is in force. */
+/* About one room, subject, token, limit, or one subject in one room: what was said of it last is in force. */
 struct fact {
-    uint64_t said[VERB_COUNT]; /* the stamp of the last entry with this verb; 0: never */
-    int64_t number[3]; /* rate and burst; or the highest of `revoke` (2) and `floor`, which never set free again */
-    char room[ROOM_MAX + 1];   /* of `assign` */
+    uint64_t said[VERB_COUNT];     /* the stamp of the last entry with this verb; 0: never */
+    uint64_t changed;              /* a tenant's own fact: the stamp of the last entry about anything of it */
+    int64_t void_to;               /* the highest of `revoke`, or of below `floor`: what was void once stays so */
+    double rate, burst;            /* of `limit` */
+    char room[ROOM_MAX + 1];       /* of `assign` */
 };
 
-struct map *state_new(void) {
-    struct map *state = calloc(1, sizeof *state);
-    if (state)
-        state->limit = FACTS_MAX;
-    return state;
-}
-
-void state_free(struct map *state) {
-    if (state)
-        map_clear(state);
-    free(state);
-}
-
 bool state_apply(struct map *state, const struct entry *entry, uint64_t stamp) {
-    struct span third = verbs[entry->verb].key == 3 ? entry->part[2] : NOTHING;
-    struct fact *fact = map_at(state, entry->part[0], entry->part[1], third, sizeof *fact);
-    int64_t number;
-    if (!fact)
+    enum verb verb = entry->verb;
+    const struct span *part = entry->part;
+    struct span third = verbs[verb].key == 3 ? part[2] : NOTHING;
+    struct fact *fact = map_at(state, part[0], part[1], third, sizeof *fact);
+    struct fact *tenant = map_at(state, part[0], NOTHING, NOTHING, sizeof *tenant);
+    if (!fact || !tenant)
         return false;
-    fact->said[entry->verb] = stamp;
-    if (entry->verb == VERB_ASSIGN)
-        span_copy(fact->room, sizeof fact->room, entry->part[2]);
-    for (size_t i = 0; i < 2; i++) {
-        int64_t *kept = &fact->number[entry->verb == VERB_FLOOR ? 2 : i];
-        if (span_number(entry->part[2 + i], &number) && (entry->verb == VERB_LIMIT || number > *kept))
-            *kept = number;
+    tenant->changed = fact->said[verb] = stamp;
+    if (verb == VERB_ASSIGN)
+        snprintf(fact->room, sizeof fact->room, "%.*s", PRINTED(part[2]));
+    if (verb == VERB_LIMIT) {
+        fact->rate = (double)span_number(part[2]);
+        fact->burst = (double)span_number(part[3]);
+    }
+    bool is_device = part[1].at[0] == 'd';
+    if (verb == (is_device ? VERB_FLOOR : VERB_REVOKE)) {
+        int64_t to = span_number(part[2]) - is_device;
+        fact->void_to = to > fact->void_to ? to : fact->void_to;
     }
     return true;
 }
@@ -124,6 +92,10 @@ static const struct fact *fact_of(struct map *state, struct span a, struct span 
     static const struct fact nothing_said;
     const struct fact *found = map_at(state, a, b, c, 0);
     return found ? found : &nothing_said;
+}
+
+uint64_t state_changed(struct map *state, struct span tenant) {
+    return fact_of(state, tenant, NOTHING, NOTHING)->changed;
 }
 
 bool state_is_open(struct map *state, struct span tenant, struct span room) {
@@ -140,24 +112,21 @@ bool state_is_muted(struct map *state, struct span tenant, struct span room, str
 }
 
 struct span state_room_of_device(struct map *state, struct span tenant, struct span subject) {
-    return span_of(fact_of(state, tenant, subject, NOTHING)->room); /* "-" is no room that can be open */
+    const struct fact *fact = fact_of(state, tenant, subject, NOTHING);
+    return fact->said[VERB_ASSIGN] > fact->said[VERB_UNASSIGN] ? span_of(fact->room) : NOTHING;
 }
 
 bool state_is_void(struct map *state, struct span tenant, struct span subject, int64_t number, struct span token,
                    uint64_t stamp) {
     const struct fact *fact = fact_of(state, tenant, subject, NOTHING);
-    bool is_revoked = subject.at[0] == 'd' ? number < fact->number[2]
-                                           : fact->said[VERB_REVOKE] && number <= fact->number[0];
-    return is_revoked || fact->said[VERB_KICK] > stamp || (token.len > 0 && map_at(state, tenant, NOTHING, token, 0));
+    return number <= fact->void_to || fact->said[VERB_KICK] > stamp ||
+           fact_of(state, tenant, token, NOTHING)->said[VERB_REVOKE_TOKEN];
 }
 
 struct rate state_rate(struct map *state, struct span tenant, enum limit limit) {
-    struct rate rate = default_rates[limit];
-    const struct fact *own = fact_of(state, tenant, span_of(rate.name), NOTHING);
+    const struct rate *usual = &default_rates[limit];
+    const struct fact *own = fact_of(state, tenant, span_of(usual->name), NOTHING);
     if (span_is(tenant, "bandroom")) /* the service's own messages are not limited */
-        return (struct rate){rate.name, NUMBER_MAX, NUMBER_MAX};
-    if (!own->said[VERB_LIMIT])
-        return rate;
-    return (struct rate){rate.name, own->number[0] < NUMBER_MAX ? own->number[0] : NUMBER_MAX,
-                         own->number[1] < NUMBER_MAX ? own->number[1] : NUMBER_MAX};
+        return (struct rate){usual->name, HUGE_VAL, HUGE_VAL};
+    return own->said[VERB_LIMIT] ? (struct rate){usual->name, own->rate, own->burst} : *usual;
 }

@@ -3,9 +3,9 @@
 
 #include "map.h"
 
-enum verb { /* those that may change an identity or end a connection come first */
-    VERB_OPEN, VERB_CLOSE, VERB_ASSIGN, VERB_KICK, VERB_REVOKE, VERB_REVOKE_TOKEN, VERB_FLOOR,
-    VERB_MUTE, VERB_UNMUTE, VERB_MUTE_ALL, VERB_UNMUTE_ALL, VERB_LIMIT, VERB_MEMBER, VERB_COUNT,
+enum verb {
+    VERB_OPEN, VERB_CLOSE, VERB_ASSIGN, VERB_UNASSIGN, VERB_MUTE, VERB_UNMUTE, VERB_MUTE_ALL, VERB_UNMUTE_ALL, VERB_KICK,
+    VERB_REVOKE, VERB_FLOOR, VERB_REVOKE_TOKEN, VERB_LIMIT, VERB_MEMBER, VERB_COUNT,
 };
 
 enum limit { /* bytes stand behind their messages; the last three are not the log's to set */
@@ -19,13 +19,14 @@ struct entry {
     struct span part[4]; /* the arguments: tenant first, then whom it is about, then values */
 };
 
+#define FACTS_MAX 1000000 /* the limit of a state's map */
+
 /* Reads "<verb> <args>" (no sequence number, no checksum). NULL: fine; else what is wrong with it. */
 const char *entry_read(struct span text, struct entry *out);
-struct map *state_new(void); /* NULL: no memory */
-void state_free(struct map *state);
 /* `stamp` rises from entry to entry. False: FACTS_MAX reached, or no memory. */
 bool state_apply(struct map *state, const struct entry *entry, uint64_t stamp);
 
+uint64_t state_changed(struct map *state, struct span tenant); /* the stamp of the last entry about it; 0: none */
 bool state_is_open(struct map *state, struct span tenant, struct span room);
 /* "Mute all" silences a class, not its teachers; a mute by name silences whom it names. */
 bool state_is_muted(struct map *state, struct span tenant, struct span room, struct span subject, bool is_teacher);
@@ -37,7 +38,6 @@ bool state_is_void(struct map *state, struct span tenant, struct span subject, i
 
 struct rate {
     const char *name;
-    int64_t rate, burst; /* a second, and at once */
+    double rate, burst; /* a second, and at once */
 };
-extern const struct rate default_rates[LIMIT_COUNT];
 struct rate state_rate(struct map *state, struct span tenant, enum limit limit); /* the tenant's own, or the default */

@@ -1,42 +1,23 @@
 #include "text.h"
 
-void span_copy(char *to, size_t size, struct span from) {
-    size_t len = from.len < size ? from.len : size - 1;
-    memcpy(to, from.at, len);
-    to[len] = '\0';
-}
-
-size_t span_split(struct span text, char by, struct span *part, size_t max) {
-    size_t count = 0;
-    while (text.at && count < max)
-        part[count++] = span_cut(&text, by);
-    return text.at ? 0 : count;
-}
-
-bool span_number(struct span text, int64_t *out) {
-    *out = 0;
-    if (!span_has_form(text, FORM_NUMBER) || (text.at[0] == '0' && text.len > 1))
-        return false;
-    for (size_t i = 0; i < text.len; i++)
-        *out = *out * 10 + (text.at[i] - '0');
-    return true;
-}
-
 /* A form is a row of pieces: `least` to `most` characters of `ranges`, each of which is its first and last character. */
 static const struct piece {
     const char *ranges;
     size_t least, most;
-} forms[][6] = {
-    [FORM_TENANT] = {{"az09", 1, 1}, {"az09--", 0, 19}},
-    [FORM_ROOM] = {{"AZ", 2, 8}, {"--", 1, 1}, {"09", 4, 4}},
-    [FORM_SUBJECT] = {{"ddssttvv", 1, 1}, {"--", 1, 1}, {"az09", 1, 1}, {"az09--", 0, 17}},
-    [FORM_TOKEN_ID] = {{"azAZ09--__", 1, TOKEN_ID_MAX}},
-    [FORM_GENERATION] = {{"19", 1, 1}, {"09", 0, 8}},
-    [FORM_HEX_8] = {{"09af", 8, 8}},
-    [FORM_HEX_16] = {{"09af", 16, 16}},
-    [FORM_HEX_64] = {{"09af", 64, 64}},
-    [FORM_NUMBER] = {{"09", 1, 18}},
-    [FORM_PING] = {{"!~", 8, 8}, {"  ", 1, 1}, {"09af", 2, 2}, {"  ", 1, 1}, {"00", 16, 16}},
+} forms['Z' + 1][6] = {
+    ['D'] = {{"09", 1, 1}},                                      /* a digit */
+    ['G'] = {{"19", 1, 1}, {"09", 0, 8}},                        /* a device's generation */
+    ['H'] = {{"09af", 16, 16}},                                  /* a log's id */
+    ['I'] = {{"az09", 1, 1}, {"az09--", 0, SUBJECT_MAX - 3}},    /* a subject, without its role's letter */
+    ['J'] = {{"azAZ09--__", 1, TOKEN_ID_MAX}},                   /* a token's id */
+    ['K'] = {{"09af", 8, 8}},                                    /* a key's id */
+    ['N'] = {{"09", 1, 18}},                                     /* a number, without surplus zeros */
+    ['P'] = {{"!~", 8, 8}, {"  ", 1, 1}, {"09af", 2, 2}, {"  ", 1, 1}, {"00", 16, 16}}, /* a ping */
+    ['R'] = {{"AZ", 2, 8}, {"--", 1, 1}, {"09", 4, 4}},          /* a room */
+    ['S'] = {{"ddssttvv", 1, 1}, {"--", 1, 1}, {"az09", 1, 1}, {"az09--", 0, SUBJECT_MAX - 3}}, /* a subject */
+    ['T'] = {{"az09", 1, 1}, {"az09--", 0, TENANT_MAX - 1}},     /* a tenant */
+    ['U'] = {{"azAZ09--__", 1, SIZE_MAX}},                       /* base64url */
+    ['W'] = {{"!~", 1, SIZE_MAX}},                               /* a word of any kind */
 };
 
 static bool is_in(char c, const char *ranges) {
@@ -45,14 +26,40 @@ static bool is_in(char c, const char *ranges) {
     return *ranges != '\0';
 }
 
-bool span_has_form(struct span text, enum form form) {
+/* How much of the beginning of `text` has the form; 0: it has not. No form needs to look back. */
+static size_t form_length(struct span text, char form) {
     size_t at = 0;
-    for (const struct piece *piece = forms[form]; piece->ranges; piece++) {
+    if (form == '*')
+        return text.len;
+    if (form >= 'a' && text.len > 0 && text.at[0] == '+')
+        return 1;
+    char capital = form >= 'a' ? (char)(form - 'a' + 'A') : form;
+    for (const struct piece *piece = forms[(int)capital]; piece->ranges; piece++) {
         size_t begin = at;
         while (at < text.len && at - begin < piece->most && is_in(text.at[at], piece->ranges))
             at++;
         if (at - begin < piece->least)
-            return false;
+            return 0;
     }
-    return at == text.len && !(form == FORM_TENANT && span_is(text, "bandroom")); /* that is the service itself */
+    bool is_reserved = capital == 'T' && span_is((struct span){text.at, at}, "bandroom"); /* the service itself */
+    return is_reserved || (capital == 'N' && text.at[0] == '0' && at > 1) ? 0 : at;
+}
+
+bool span_matches(struct span text, const char *pattern, struct span *part) {
+    size_t at = 0, begin = 0;
+    for (; *pattern; pattern++) {
+        if (*pattern == '(') {
+            begin = at;
+        } else if (*pattern == ')') {
+            *part++ = (struct span){text.at + begin, at - begin};
+        } else if (*pattern == '%') {
+            size_t length = form_length((struct span){text.at + at, text.len - at}, *++pattern);
+            if (length == 0)
+                return false;
+            at += length;
+        } else if (at == text.len || text.at[at++] != *pattern) {
+            return false;
+        }
+    }
+    return at == text.len;
 }

@@ -1,9 +1,10 @@
-/* Text that belongs to somebody else, and the forms that names and numbers have on the wire. Pure. */
+/* Text that belongs to somebody else, and patterns of what it must look like. Pure. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { TENANT_MAX = 20, ROOM_MAX = 13, SUBJECT_MAX = 20, TOKEN_ID_MAX = 64 };
@@ -13,7 +14,8 @@ struct span { /* not NUL-terminated */
     size_t len;
 };
 
-static const struct span NOTHING = {"", 0};
+#define NOTHING ((struct span){"", 0})
+#define PRINTED(span) (int)(span).len, (span).at /* for "%.*s" of printf */
 
 static inline struct span span_of(const char *text) {
     return (struct span){text, strlen(text)};
@@ -27,22 +29,13 @@ static inline bool span_is(struct span span, const char *text) {
     return span_same(span, span_of(text));
 }
 
-/* Takes the part before the first `by` off the front of `rest`, which has no `at` left after the last part. */
-static inline struct span span_cut(struct span *rest, char by) {
-    const char *cut = rest->len > 0 ? memchr(rest->at, by, rest->len) : NULL;
-    struct span first = {rest->at ? rest->at : "", cut ? (size_t)(cut - rest->at) : rest->len};
-    *rest = cut ? (struct span){cut + 1, rest->len - first.len - 1} : (struct span){NULL, 0};
-    return first;
+/* Of a part that matched %N or %G; it ends where the digits do. */
+static inline int64_t span_number(struct span digits) {
+    return strtoll(digits.at, NULL, 10);
 }
 
-void span_copy(char *to, size_t size, struct span from); /* NUL-terminated; what does not fit is cut off */
-/* Cuts `text` at each `by` into at most `max` parts; the number of parts, or 0 when there are more. */
-size_t span_split(struct span text, char by, struct span *part, size_t max);
-/* Canonical decimal, 0 to 10^18 - 1: no sign, no leading zero. */
-bool span_number(struct span text, int64_t *out);
-
-enum form {
-    FORM_TENANT, FORM_ROOM, FORM_SUBJECT, FORM_TOKEN_ID, FORM_GENERATION, FORM_HEX_8, FORM_HEX_16, FORM_HEX_64,
-    FORM_NUMBER, FORM_PING,
-};
-bool span_has_form(struct span text, enum form form);
+/* Whether all of `text` is as `pattern` has it: its characters stand for themselves, but for
+ *   %X   a name or number of the form X, of those in text.c; %x is that, or "+", the wildcard of a filter's level
+ *   %*   all that is left, one character at least
+ *   ( )  around what becomes the next `part`. */
+bool span_matches(struct span text, const char *pattern, struct span *part);

@@ -1,111 +1,110 @@
 /* What passes: every publish, Will, subscription and delivery, and the clock's pings on their way. */
-#include "clock.h"
 #include "gate.h"
-
-#include <stdio.h>
-#include <string.h>
+#include "clock.h"
 
 /* Counts what was refused, and ends the connection of who does not stop. */
-static void refused(struct client *client, struct meter *meter, struct span tenant, int64_t now) {
-    if (!limits_vain(gate.log.state, &gate.meters, meter, tenant, now))
-        return;
-    gate.count[COUNT_FLOODERS]++;
-    gate.is_urgent = true;
-    if (client)
-        client->doomed = true;
+static bool refuse(struct client *client, struct meter *meter, struct span tenant, int64_t now) {
+    if (limits_vain(gate.log.good.state, gate.meters, meter, tenant, now)) {
+        gate.count[COUNT_FLOODERS]++;
+        gate.is_urgent = true;
+        if (client)
+            client->is_doomed = true;
+    }
+    return false;
 }
 
-static void over_limit(struct meter *meter, const struct who *who, struct span room, const char *why, int64_t now) {
+/* Notes what is to be told to a sender and its teachers; in no room there is nobody to tell. */
+static void over_limit(struct meter *meter, const struct who *who, struct span room, const char *why) {
     gate.count[COUNT_OVER_LIMIT]++;
     if (!meter || room.len == 0)
-        return; /* in no room to tell it in */
-    if (meter->dropped++ == 0)
-        snprintf(meter->topic, sizeof meter->topic, "tenant/%.*s/music_room/%.*s/limit/%.*s", (int)who->tenant.len,
-                 who->tenant.at, (int)room.len, room.at, (int)who->subject.len, who->subject.at);
+        return;
+    snprintf(meter->topic, sizeof meter->topic, "tenant/%.*s/music_room/%.*s/limit/%.*s", PRINTED(who->tenant),
+             PRINTED(room), PRINTED(who->subject));
     meter->why = why;
-    gate.is_telling = gate.is_telling || now - meter->told_us >= TELLING_US;
+    meter->dropped++;
 }
 
 /* A Will sent after its DISCONNECT: of one who just left, or, with a delay, of one who left long ago. It may tell of its
  * own presence and nothing else; the late one only while its subject is not withdrawn. */
-static bool may_will(const struct mosquitto *sender, const struct who *who, enum leaf leaf) {
+static bool may_will(bool just_left, const struct who *who, enum leaf leaf) {
     return leaf == LEAF_PRESENCE &&
-           (gate.leaving == sender || !state_is_void(gate.log.state, who->tenant, who->subject, 1, NOTHING, UINT64_MAX));
+           (just_left || !state_is_void(gate.log.good.state, who->tenant, who->subject, 1, NOTHING, UINT64_MAX));
 }
 
 static bool on_write(const struct mosquitto_evt_acl_check *ask) {
+    struct map *state = gate.log.good.state;
     struct client *client = client_of(ask->client);
     const char *identity = mosquitto_client_username(ask->client);
-    struct map *state = gate.log.state;
-    struct topic topic;
-    gate.ping = gate.over_quota = NULL;
-    if (!identity_is_ours(identity, gate.nonce) || (client && client->doomed))
+    const struct last last = gate.last;
+    gate.last.what = ANYTHING;
+    if (!identity_is_ours(identity, gate.nonce) || (client && client->is_doomed))
         return false;
     struct who who = identity_read(identity);
-    topic_read(span_of(ask->topic), false, &topic);
-    if (!client && !may_will(ask->client, &who, topic.leaf))
+    struct topic topic = topic_read(span_of(ask->topic));
+    if (!client && !may_will(last.what == LEFT && last.of == ask->client, &who, topic.leaf))
         return false;
-    size_t bytes = strlen(ask->topic) + ask->payloadlen;
+    double bytes = (double)(strlen(ask->topic) + ask->payloadlen);
+    bool is_ping = topic.leaf == LEAF_PING;
     int64_t now = now_us();
-    struct meter *meter = meter_of(&gate.meters, who.tenant, who.subject, now);
-    const char *why = limits_publish(state, meter, &who, topic.leaf, bytes, now);
+    struct meter *meter = meter_of(gate.meters, who.tenant, who.subject, now);
+    const char *why = limit_exceeded(state, meter, who.tenant, policy_limit(&who, &topic), 1, bytes, now);
     if (!why && policy_may_publish(state, &who, &topic, ask->qos, ask->retain) &&
-        (topic.leaf != LEAF_PING || span_has_form((struct span){ask->payload, ask->payloadlen}, FORM_PING))) {
-        gate.ping = topic.leaf == LEAF_PING ? ask->topic : NULL;
-        why = limits_pass(state, &gate.meters, &who, &topic, bytes, now);
-        if (!why)
+        (!is_ping || span_matches((struct span){ask->payload, ask->payloadlen}, "%P", NULL))) {
+        why = limits_pass(state, gate.meters, &who, &topic, bytes, now);
+        if (!why) {
+            gate.last = (struct last){is_ping ? PINGED : ANYTHING, ask->topic};
             return true;
+        }
     }
-    refused(client, meter, who.tenant, now);
+    refuse(client, meter, who.tenant, now);
     if (why)
-        over_limit(meter, &who, topic.room, why, now);
-    /* 2.1 can say why: let the publish pass here, and MESSAGE refuse it. A Will never comes by MESSAGE. */
-    if (BROKER_2_1 && why && client && ask->qos > 0 && !gate.just_admitted)
-        gate.over_quota = ask->topic;
-    return gate.over_quota != NULL;
+        over_limit(meter, &who, topic.room, why);
+    /* 2.1 can say why: let the publish pass here, and MESSAGE refuse it. A Will, as a takeover brings it, never comes by
+     * MESSAGE. */
+    bool is_told = BROKER_2_1 && why && client && ask->qos > 0 && last.what != ADMITTED;
+    gate.last = (struct last){is_told ? OVER_QUOTA : ANYTHING, ask->topic};
+    return is_told;
 }
 
 static bool on_subscribe(const struct mosquitto_evt_acl_check *ask) {
     struct client *client = client_of(ask->client);
     int64_t now = now_us();
     poll_log();
-    if (!client || client->doomed)
+    if (!client || client->is_doomed)
         return false;
-    struct map *state = gate.log.state;
+    struct map *state = gate.log.good.state;
     struct who who = identity_read(mosquitto_client_username(ask->client));
-    struct meter *meter = meter_of(&gate.meters, who.tenant, who.subject, now);
+    struct meter *meter = meter_of(gate.meters, who.tenant, who.subject, now);
     if (mosquitto_client_sub_count(ask->client) < state_rate(state, who.tenant, LIMIT_SUBS).burst &&
-        !limit_exceeded(state, meter, who.tenant, LIMIT_SUBS, 1, now) &&
+        !limit_exceeded(state, meter, who.tenant, LIMIT_SUBS, 1, 0, now) &&
         policy_may_subscribe(state, &who, span_of(ask->topic)))
         return true;
-    refused(client, meter, who.tenant, now);
-    return false;
+    return refuse(client, meter, who.tenant, now);
 }
 
 int on_acl(int event, void *data, void *unused) {
     struct mosquitto_evt_acl_check *ask = data;
-    (void)event, (void)unused;
-    gate.reloading = false;
     if (ask->access == MOSQ_ACL_READ) { /* for each delivery: no look-up, no clock, no counter */
         const char *identity = mosquitto_client_username(ask->client);
-        return identity && identity_may_read(gate.log.state, identity, ask->topic) ? BROKER_OK : BROKER_DENIED;
+        return identity && identity_may_read(gate.log.good.state, identity, ask->topic) ? BROKER_OK : BROKER_DENIED;
     }
-    if (ask->access != MOSQ_ACL_WRITE && ask->access != MOSQ_ACL_SUBSCRIBE)
-        return ask->access == MOSQ_ACL_UNSUBSCRIBE ? BROKER_OK : BROKER_DENIED;
-    bool is_write = ask->access == MOSQ_ACL_WRITE, may = is_write ? on_write(ask) : on_subscribe(ask);
-    gate.just_admitted = gate.just_admitted && !is_write;
-    gate.count[is_write ? COUNT_PUBLISHED : COUNT_SUBSCRIBED] += may;
-    gate.count[is_write ? COUNT_DENIED_PUBLISHES : COUNT_DENIED_SUBSCRIPTIONS] += !may;
+    if (ask->access == MOSQ_ACL_UNSUBSCRIBE)
+        return BROKER_OK;
+    bool is_write = ask->access == MOSQ_ACL_WRITE;
+    bool may = is_write ? on_write(ask) : ask->access == MOSQ_ACL_SUBSCRIBE && on_subscribe(ask);
+    gate.count[(is_write ? COUNT_PUBLISHED : COUNT_SUBSCRIBED) + !may]++;
     return may ? BROKER_OK : BROKER_DENIED;
 }
 
 int on_message(int event, void *data, void *unused) {
     struct mosquitto_evt_message *message = data;
-    (void)event, (void)unused;
-    if (gate.ping && message->topic == gate.ping) {
+    const struct last last = gate.last;
+    gate.last.what = ANYTHING;
+    if (last.of != message->topic)
+        return BROKER_OK;
+    if (last.what == PINGED) {
         ping_answer(message->topic, message->payload, clock_now_us(gate.offset_us));
         gate.count[COUNT_PINGS]++;
     }
-    gate.ping = NULL;
-    return gate.over_quota && message->topic == gate.over_quota ? BROKER_OVER_QUOTA : BROKER_OK;
+    return last.what == OVER_QUOTA ? BROKER_OVER_QUOTA : BROKER_OK;
 }

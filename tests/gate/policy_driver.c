@@ -19,21 +19,26 @@ static uint64_t stamp;
 static const char NONCE[] = "0123456789abcdef";
 
 static bool client_read(void) {
-    struct span word[8];
-    if (span_split(span_of(client_line), ' ', word, 8) != 7)
+    static char user_name[200], client_id[200];
+    struct span word[7];
+    if (!span_matches(span_of(client_line), "(client) (%W) (%W) (%W) (%W) (%W) (%W)", word))
         return false;
-    who = (struct who){role_named(word[1]), word[2], word[3], span_is(word[4], "-") ? NOTHING : word[4]};
-    return policy_admits(&who, span_is(word[6], "1")) && policy_owns_client_id(&who, word[5]);
+    bool is_device = span_is(word[1], "device");
+    snprintf(user_name, sizeof user_name, "%.*s/%.*s%s", PRINTED(word[2]), PRINTED(word[3]), is_device ? "/1" : "");
+    if (!who_read(span_of(user_name), &who) || !span_is(word[1], role_name(who.role)))
+        return false;
+    who.room = span_is(word[4], "-") ? NOTHING : word[4];
+    snprintf(client_id, sizeof client_id, "%.*s", PRINTED(word[5]));
+    return (!(who.role & ROLES_OF_SERVICE) || span_is(word[6], "1")) && who_owns_client_id(&who, client_id);
 }
 
 static bool judge(struct span what, int qos, bool retain, struct span topic) {
     char identity[IDENTITY_MAX];
-    struct topic t;
     if (!is_known)
         return false;
     identity_write(state, &who, NONCE, identity);
     struct who now = identity_read(identity);
-    topic_read(topic, false, &t);
+    struct topic t = topic_read(topic);
     if (span_is(what, "publish"))
         return policy_may_publish(state, &now, &t, qos, retain);
     if (span_is(what, "subscribe"))
@@ -42,14 +47,14 @@ static bool judge(struct span what, int qos, bool retain, struct span topic) {
 }
 
 int main(void) {
-    state = state_new();
+    state = map_new(FACTS_MAX);
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = '\0';
         struct span text = span_of(line);
         struct entry entry;
         if (span_is(text, "reset")) {
-            state_free(state);
-            state = state_new();
+            map_free(state);
+            state = map_new(FACTS_MAX);
         } else if (text.len > 4 && memcmp(line, "log ", 4) == 0) {
             const char *wrong = entry_read((struct span){line + 4, text.len - 4}, &entry);
             if (wrong || !state_apply(state, &entry, ++stamp)) {
@@ -60,14 +65,15 @@ int main(void) {
             memcpy(client_line, line, sizeof client_line);
             is_known = client_read();
         } else {
-            struct span what = span_cut(&text, ' '), qos = span_cut(&text, ' '), retain = span_cut(&text, ' ');
-            if (!text.at) {
+            char what[12];
+            int qos, retain, topic; /* which may be anything, and empty */
+            if (sscanf(line, "%11s %1d %1d%n", what, &qos, &retain, &topic) != 3 || line[topic] != ' ') {
                 fprintf(stderr, "cannot read: %s\n", line);
                 return 1;
             }
-            puts(judge(what, atoi(qos.at), span_is(retain, "1"), text) ? "allow" : "deny"); /* a topic may hold spaces */
+            puts(judge(span_of(what), qos, retain, span_of(line + topic + 1)) ? "allow" : "deny");
         }
     }
-    state_free(state);
+    map_free(state);
     return 0;
 }

@@ -97,7 +97,7 @@ BAD_TOKENS: dict[str, Callable[[GateHome], str]] = {
     "12 dots": lambda _: "....",
     "12 cut short": lambda h: student(h)[:-1],
     "12 one bit off": lambda h: student(h)[:-2] + ("A" if student(h)[-2] != "A" else "Q") + student(h)[-1],
-    "nested claims": lambda h: student(h, more={"tenant": "other"}),
+    "a claim in another": lambda h: student(h, tenant=None, more={"tenant": "lincoln"}),
 }
 
 

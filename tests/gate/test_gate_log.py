@@ -181,6 +181,18 @@ def test_compaction_replaces_the_state(broker: Broker) -> None:
     assert broker.student(sub="s-eve").subscribe(f"{ROOM}/beat") == [0x80]
 
 
+@pytest.mark.rule("REV-7")
+def test_a_new_log_that_says_nothing(broker: Broker) -> None:
+    """What only the old file said is not in force any more, for who is connected either."""
+    ann, bob = broker.student(), broker.student(sub="s-bob")
+    assert bob.subscribe(f"{ROOM}/note/+") == [0]
+    assert hears(ann, f"{ROOM}/note/s-ann", bob)
+    file_id = broker.home.write_log([])
+    eventually(lambda: broker.home.status()["log"] == f"{file_id} 0", "the new log")
+    assert not hears(ann, f"{ROOM}/note/s-ann", bob)
+    assert not hears(broker.service(), f"{ROOM}/note/s-ann", bob)
+
+
 BROKEN: dict[str, Callable[[GateHome], str]] = {
     "wrong checksum": lambda h: f"{h.seq + 1} close lincoln MUSIC-1234 00000000\n",
     "wrong sequence": lambda h: line_with_checksum(f"{h.seq + 2} close lincoln MUSIC-1234"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+from contextlib import ExitStack
+
 import pytest
 from gatekit import Broker
 
@@ -51,3 +55,14 @@ def test_ping_is_answered_in_place(broker: Broker) -> None:
     assert answer.topic == f"{ROOM}/clock/s-ann/r"
     assert answer.payload[:12] == b"abcdefgh 0f "
     assert before <= int(answer.payload[12:]) <= after
+
+
+def test_hundreds_may_wait_at_the_door(broker: Broker) -> None:
+    """While the broker is busy the kernel lets far more than Mosquitto's own 100 connections wait to be accepted."""
+    broker.student()  # so the broker has ticked
+    with ExitStack() as waiting:
+        broker.process.send_signal(signal.SIGSTOP)
+        waiting.callback(broker.process.send_signal, signal.SIGCONT)
+        for _ in range(400):
+            # One that the kernel turns away tries again after a second, and then two: it would not be there in three.
+            waiting.enter_context(socket.create_connection(("127.0.0.1", broker.port), timeout=2.5))

@@ -123,7 +123,7 @@ def _build(source: Path, library: Path) -> None:
         lacks = " and ".join([*missing, *([] if headers else ["mosquitto's plugin headers"])])
         raise StartError(
             f"the gate must be built, and {lacks} cannot be found; run `make setup`, install them"
-            " (Debian, Ubuntu: apt install gcc make mosquitto-dev libssl-dev),"
+            " (Debian, Ubuntu: apt install gcc make mosquitto-dev libssl-dev libjansson-dev zlib1g-dev),"
             f" or name a built one in {GATE_VARIABLE}"
         )
     library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
