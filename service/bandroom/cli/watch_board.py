@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bandroom.cli.output import clock_text
 from bandroom.mqtt import Incoming
 from bandroom.wire.ids import Subject
 from bandroom.wire.messages import Beat, LimitReport, Member, Note, Reply, RoomInfo, Tempo
@@ -113,8 +113,7 @@ class Board:
         worst_ms = self.worst_err_ms()
         head.append("" if worst_ms is None else f"  clocks within {worst_ms:.1f} ms")
         if self.info is not None and self.info.closing_t is not None:
-            at = time.strftime("%H:%M", time.localtime(self.info.closing_t / 1e6))
-            head.append(f"  closes at {at} unless somebody comes", style="yellow")
+            head.append(f"  closes at {clock_text(self.info.closing_t)} unless somebody comes", style="yellow")
         head.append("" if self.connected else "  (no connection: trying)", style="red")
         head.append("\n")
         if self.beat is None or not self.playing(now_s):
@@ -126,7 +125,7 @@ class Board:
 
     def _roster(self, now_s: float) -> Table:
         table = Table(box=None, pad_edge=False)
-        for column in ("#", "", "name", "kind", "clock ± ms", "notes/s", "", ""):
+        for column in ("#", "", "name", "kind", "plays", "since", "clock ± ms", "notes/s", "", ""):
             table.add_column(column)
         for number, sub in enumerate(self._lines(), start=1):
             member = self.members[sub]
@@ -140,11 +139,13 @@ class Board:
                 _SIGNS[member.state],
                 member.name,
                 member.kind,
+                member.instrument or "",
+                clock_text(member.since),
                 "" if member.err is None else f"{member.err:.1f}",
                 f"{len(played) / RECENT_S:.1f}" if played else "",
                 "muted" if self.is_muted(sub) else "" if member.state == "ready" else member.state,
                 f"{over.dropped} dropped: {over.why}" if over else "",
             )
         if not self.members:
-            table.add_row("", "", "nobody is here", "", "", "", "", "")
+            table.add_row("", "", "nobody is here")
         return table

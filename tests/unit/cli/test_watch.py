@@ -1,5 +1,7 @@
 """The live view: what it shows of what it heard, and what its keys mean."""
 
+import time
+
 import pytest
 from bandroom.cli.watch import command_of
 from bandroom.cli.watch_board import Board
@@ -41,6 +43,17 @@ def test_it_shows_the_worst_clock(board: Board) -> None:
     shown = text(board, 0)
     assert "clocks within 2.3 ms" in shown
     assert "0.4" in shown
+
+
+def test_it_shows_since_when_and_with_what(board: Board) -> None:
+    """The hour of coming by this machine's clock, and the instrument where one was told."""
+    since_us = int(time.time() * 1e6)
+    member = Member(name="Bob", kind="device", state="ready", since=since_us, instrument="xylophone")
+    board.hear(heard(HERE.member(Subject("d-bob")), member), 0)
+    (line,) = [line for line in text(board, 0).splitlines() if "Bob" in line]
+    assert line.split()[3:] == ["device", "xylophone", time.strftime("%H:%M", time.localtime(since_us / 1e6))]
+    (other,) = [line for line in text(board, 0).splitlines() if "Ann" in line]
+    assert "1970" in other or "1969" in other  # of another day: with the date
 
 
 def test_it_shows_beat_names_activity_mutes_and_limits(board: Board) -> None:
