@@ -88,8 +88,20 @@ def set_limits(control: Control, tenant: TenantId, limits: Mapping[LimitKey, All
     log.info("limits set", tenant=tenant, reset=reset, **{str(key): str(value) for key, value in limits.items()})
 
 
+def close_all(control: Control, tenant: TenantId) -> None:
+    """Close all rooms of a tenant that is to be deleted. Raises ``Refused`` if there is none.
+
+    A change of its own, to have gone out before the next: while the rooms are on record a crash loses no goodbye, for
+    what a closed room left in the broker is cleared at the next start. Of a deleted one nobody would know.
+    """
+    rows = control.tenant(tenant)
+    with control.change() as change:
+        for room in rows.rooms():
+            move(control, change, room, Event.CLOSE)
+
+
 def delete_tenant(control: Control, tenant: TenantId) -> Deleted:
-    """Delete a tenant with all that it has, for good; its rooms hear that they close, then its connections end.
+    """Delete a tenant with all that it has, for good, after ``close_all``; its connections end.
 
     Raises ``Refused`` if there is none.
     """

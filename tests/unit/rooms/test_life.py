@@ -322,3 +322,28 @@ def test_a_crash_at_any_point_leaves_nothing_half_done(
         plane.close()
         went_out, point = max(went_out, len(out)), point + 1
     assert went_out >= 1, "nothing went out: this drill drills nothing"
+
+
+def test_a_crash_while_a_tenant_is_deleted_leaves_nothing_of_its_rooms(plane: Plane) -> None:
+    """Its rooms are closed first, in a change of its own: killed after that it is deleted the next time; killed after
+    the deletion, before anything more went out, nothing of its rooms is in the broker.
+    """
+    broker = Broker()
+    bring(plane, OPEN)
+    schools.close_all(plane.control, LINCOLN)
+    for effect in plane.drain():
+        broker.take(effect)
+    plane.restart()
+    assert state_of(plane) is CLOSED
+    agree(plane, broker)
+    schools.close_all(plane.control, LINCOLN)
+    schools.delete_tenant(plane.control, LINCOLN)
+    plane.effects.clear()
+    plane.restart()
+    plane.control.emit(plane.control.retained())
+    for effect in plane.drain():
+        broker.take(effect)
+    assert broker.of_room == set()
+    assert plane.store.tenant(LINCOLN) is None
+    state = plane.gate_state()
+    assert (state.open_rooms, state.assigned) == (set(), {})
