@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -129,7 +129,7 @@ class Hurried:
         await asyncio.to_thread(self._brokers[-1].wait)
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[None]:
+    async def worker(self) -> AsyncGenerator[None]:
         """A tempo worker, in real time, that has said that it is ready."""
         argv = [sys.executable, "-P", "-m", "bandroom.beats.worker", "--home", str(self.plan.home.root)]
         with (self.plan.home.root / "worker.log").open("ab") as log:
@@ -151,13 +151,13 @@ class Hurried:
 
 
 @asynccontextmanager
-async def hurried(home: Home, rate: float, *, clock_too: bool) -> AsyncIterator[Hurried]:
-    """A service with the tenant ``lincoln`` that is connected to its broker; ``clock_too``: server time is hurried."""
+async def hurried(home: Home, rate: float, *, clock_rate: float) -> AsyncGenerator[Hurried]:
+    """A service with the tenant ``lincoln`` that is connected to its broker. ``clock_rate``: server time's."""
     home.create()
     plan = await asyncio.to_thread(prepare, Settings(mqtt_port=0, http_port=0), home)
     assert plan.mqtt is not None
     real = ServerClock.from_file(home.gate_clock)
-    clock: Clock = HurriedClock(real, rate) if clock_too else real
+    clock: Clock = real if clock_rate == 1 else HurriedClock(real, clock_rate)
     loop, up = HurriedLoop(rate), threading.Event()
     made: list[RoomsService] = []
     failed: list[BaseException] = []

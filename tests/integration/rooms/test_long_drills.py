@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from typing import Any
 
 import aiomqtt
@@ -16,15 +17,17 @@ from bandroom.paths import Home
 from bandroom.rooms import admin
 from bandroom.rooms.admin import NewRoom
 from bandroom.rooms.roster import GONE_US, SILENT_US
+from bandroom.store import RoomState
 from bandroom.testing import wait_until_async
 from bandroom.wire.ids import JoinCode
-from bandroom.wire.messages import Beat, Command, Member, RoomInfo, Tempo
-from bandroom.wire.topics import Filter, Leaf, Room
+from bandroom.wire.messages import Beat, Command, Member, Presence, RoomInfo, Tempo
+from bandroom.wire.topics import Filter, Leaf, Room, presence
 
 from .conftest import School, is_on_its_grid
 from .hurried import LINCOLN, Hurried, hurried
 
 AWAY_S = 30.0
+HOUR_S = 3600
 
 
 async def a_room(stack: Hurried, *, start: bool) -> Room:
@@ -39,7 +42,7 @@ async def test_the_broker_is_gone_for_half_a_minute_during_commands(home: Home) 
     tells, and one that is sent over MQTT is never done late. When there is a broker again all hear the last state, and
     beats of the last map, each on its grid, none doubled.
     """
-    async with hurried(home, 10, clock_too=False) as stack:
+    async with hurried(home, 10, clock_rate=1) as stack:
         room = await a_room(stack, start=True)
         school = School(stack, LINCOLN, None)  # type: ignore[arg-type]
         wanted = [Filter(leaf, room.tenant, room.room) for leaf in (Leaf.BEAT, Leaf.TEMPO, Leaf.ROOM)]
@@ -86,7 +89,7 @@ async def test_ghosts_leave_and_quiet_boards_stay(home: Home) -> None:
     """Gone with neither Will nor word: lost 75 s after its last word, and not before; cleared a minute later. Who tells
     of its clock and goes on speaking, and a board that spoke once and keeps its connection, are ready all the time.
     """
-    async with hurried(home, 20, clock_too=True) as stack:
+    async with hurried(home, 20, clock_rate=20) as stack:
         room = await a_room(stack, start=False)
         names = {sub: await stack.token(sub, room) for sub in ("s-ghost", "s-board", "s-device")}
         host, port = stack.mqtt
@@ -155,3 +158,40 @@ async def test_ghosts_leave_and_quiet_boards_stay(home: Home) -> None:
             others = [i.message for i in smith.heard if i.topic.subject != "s-ghost"]
             assert others
             assert all(isinstance(m, Member) and m.state == "ready" for m in others)
+
+
+@pytest.mark.rule("ROOM-1")
+async def test_a_room_that_was_forgotten_is_closed_after_an_hour_and_its_pupils_forgotten(home: Home) -> None:
+    """Ann comes and leaves, and nobody else comes: five minutes before the hour is over the room says when it closes;
+    then it closes, and what was known of Ann is deleted, as her school wants it, by the running service itself.
+    """
+    async with hurried(home, 20, clock_rate=600) as stack:
+        room = await a_room(stack, start=True)
+        await stack.call(admin.set_tenant, LINCOLN, None, 0)
+        school = School(stack, LINCOLN, None)  # type: ignore[arg-type]
+        leaves = [Filter(leaf, room.tenant, room.room) for leaf in (Leaf.ROOM, Leaf.TEMPO, Leaf.MEMBER)]
+        async with school.ear(await stack.token("t-smith"), *leaves) as smith:
+            async with school.ear(await stack.token("s-ann", room)) as ann:
+                await smith.wait(lambda i: isinstance(i.message, Member) and i.message.state == "ready", "Ann")
+                await ann.connection.publish(presence(LINCOLN, ann.sub), Presence("disconnected"))
+
+            def told() -> RoomInfo:
+                return [i.message for i in smith.heard if isinstance(i.message, RoomInfo)][-1]
+
+            await wait_until_async(lambda: told().closing_t, timeout_s=20, what="the warning")
+            row = await stack.call(lambda control: control.room(room.tenant, room.room))
+            closes_us = told().closing_t or 0
+            assert told().state == "open"
+            assert closes_us // 1_000_000 - row.used_at >= HOUR_S
+            await wait_until_async(lambda: told().state == "closed", timeout_s=20, what="the closing")
+            assert stack.clock.now_us() >= closes_us
+            assert told().closing_t is None
+
+            def known_of_ann() -> list[str]:
+                # That her tokens are void stays until they would have expired; it is not about her any more.
+                with contextlib.closing(sqlite3.connect(home.database)) as database:
+                    return [row for row in database.iterdump() if "s-ann" in row and '"revocations"' not in row]
+
+            await wait_until_async(lambda: not known_of_ann(), timeout_s=20, what="Ann forgotten")
+            row = await stack.call(lambda control: control.room(room.tenant, room.room))
+            assert row.state is RoomState.CLOSED
