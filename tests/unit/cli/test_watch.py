@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from bandroom.cli.watch import command_of
+from bandroom.cli.watch import command_of, keys_of
 from bandroom.cli.watch_board import Board
 from bandroom.mqtt import Incoming
 from bandroom.wire.ids import RoomId, Subject, TenantId
@@ -124,3 +124,50 @@ def test_nobody_is_shown_who_left_while_it_could_not_hear(board: Board) -> None:
     """After a loss of the broker the roster is what is told anew."""
     board.lose()
     assert "nobody is here" in text(board, 1)
+
+
+def test_a_class_of_thirty_fits_a_small_terminal(board: Board) -> None:
+    """Eighty columns by twenty-four lines: one line a pupil, the keys are always there, and every pupil can be marked
+    and muted, the page following the mark.
+    """
+    for number in range(29):
+        member = Member(
+            name=f"Royal Kangaroo {number + 10}",
+            kind="student",
+            state="ready",
+            since=1_800_000_000_000_000 + number,
+            err=1.2,
+            instrument="percussion",
+        )
+        board.hear(heard(HERE.member(Subject(f"s-{number}")), member), 0)
+
+    def lines() -> list[str]:
+        console = Console(width=80, height=24)
+        with console.capture() as captured:
+            console.print(board.render(0, console.height))
+        return captured.get().rstrip("\n").splitlines()
+
+    assert len(lines()) <= 24
+    assert "q quit" in "".join(lines())
+    assert "1 to 17 of 30" in lines()[-1]
+    assert sum("Royal" in line or "Ann" in line for line in lines()) == 17
+    assert command_of("x", board, 0) is None
+    for _ in range(40):
+        assert command_of("down", board, 0) is None
+    assert "14 to 30 of 30" in lines()[-1]
+    assert len(lines()) <= 24
+    assert command_of("x", board, 0) == {"cmd": "mute", "who": "s-28"}
+    assert command_of("up", board, 0) is None
+    assert command_of("x", board, 0) == {"cmd": "mute", "who": "s-27"}
+    board.hear(heard(HERE.member(Subject("s-27")), None), 0)
+    assert command_of("x", board, 0) is None
+    assert command_of("up", board, 0) is None
+    assert board.marked == "s-28"
+
+
+def test_keys_are_told_apart() -> None:
+    """Letters one by one; arrows as such, in both of the forms that terminals have; other long ones are no key."""
+    assert keys_of("st\x1b[A\x1bOBq") == ["s", "t", "up", "down", "q"]
+    assert keys_of("\x1b[C\x1b[3~\x1b[1;5A") == ["", "", "up"]
+    assert keys_of("\x1b") == ["\x1b"]
+    assert command_of("", Board("MUSIC-1234", "MUSIC-1234"), 0) is None
