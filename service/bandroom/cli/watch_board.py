@@ -53,6 +53,7 @@ class Board:
     def lose(self) -> None:
         """Note that the connection is gone: who leaves meanwhile is never told of, and who is there is told of anew."""
         self.members.clear()
+        self.marked = None
 
     def hear(self, incoming: Incoming, now_s: float) -> None:
         """Take a message in."""
@@ -104,7 +105,8 @@ class Board:
         lines = self._lines()
         if not lines:
             return
-        at = lines.index(self.marked) + by if self.marked in lines else 0 if by > 0 else len(lines) - 1
+        outside = 0 if by > 0 else len(lines) - 1
+        at = outside if self.marked is None else lines.index(self.marked) + by
         self.marked = lines[min(max(at, 0), len(lines) - 1)]
 
     def _lines(self) -> list[Subject]:
@@ -118,7 +120,7 @@ class Board:
         keys = Text(KEYS, style="dim", no_wrap=True, overflow="ellipsis")
         lines = self._lines()
         fit = len(lines) if height is None else max(1, height - _BESIDE_ROSTER)
-        at = lines.index(self.marked) if self.marked in lines else 0
+        at = 0 if self.marked is None else lines.index(self.marked)
         first = max(0, min(at - fit // 2, len(lines) - fit))
         last = min(first + fit, len(lines))
         more = f"{first + 1} to {last} of {len(lines)}: ↑↓" if last - first < len(lines) else ""
