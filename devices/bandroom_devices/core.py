@@ -12,6 +12,7 @@ from bandroom.mqtt.client import Incoming, NotConnected
 from bandroom.mqtt.endpoint import Endpoint, Tcp, WebSocket, system_trust
 from bandroom.wire import messages as m
 from bandroom.wire.ids import Role, RoomId, Subject
+from bandroom.wire.instruments import Instrument, parse_instrument
 from bandroom.wire.topics import Filter, Leaf, Room, Topic, assignment
 
 from bandroom_devices.errors import DeviceError, JoinRefused, Refused, Unreachable
@@ -46,6 +47,7 @@ class Core:
         identity: Identity | None,
         endpoint: Endpoint | None,
         room: RoomId | None,
+        instrument: str | None = None,
     ) -> None:
         self.clock = clock
         self.view = RoomView()
@@ -65,6 +67,7 @@ class Core:
         self.group: asyncio.TaskGroup | None = None
         self._desk = desk
         self._endpoint = endpoint
+        self._instrument: Instrument | None = parse_instrument(instrument)
         self._hearing = Hearing()
         self._hanging_due = Flag()
         self._assigned: asyncio.Queue[RoomId | None] = asyncio.Queue()
@@ -116,6 +119,7 @@ class Core:
                 on_message=self._incoming,
                 on_up=self._up,
                 on_refused=self._note_refusal,
+                instrument=self._instrument,
             )
             last = way == len(ways) - 1
             try:

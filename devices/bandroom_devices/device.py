@@ -57,6 +57,7 @@ class Device:
         code: str,
         *,
         nickname: str | None = None,
+        instrument: str | None = None,
         clock: LocalClock | None = None,
         early_us: int = 0,
         endpoint: Endpoint | None = None,
@@ -64,13 +65,16 @@ class Device:
     ) -> Device:
         """Join by a room's code, as a pupil does. ``url`` is the web address that ``bandroom up`` prints.
 
+        ``instrument`` is what the roster shows that it plays: one of ``bandroom.wire.instruments``, as ``"drums"``.
         ``early_us`` is how much earlier this device must act for its sound to be in time (its own latency).
         ``endpoint`` is where the broker is, if not where the service says. ``tls`` says whom to trust where the
         certificate is from an authority of the school's own: ``ssl.create_default_context(cafile=…)``. Raises
         ``ValueError`` for a bad value.
         """
         desk = JoinDesk.of(url, tenant, code, nickname, tls=tls)
-        core = Core(clock or SystemClock(), desk=desk, identity=None, endpoint=endpoint, room=None)
+        core = Core(
+            clock or SystemClock(), desk=desk, identity=None, endpoint=endpoint, room=None, instrument=instrument
+        )
         return cls(core, early_us=early_us)
 
     @classmethod
@@ -79,13 +83,14 @@ class Device:
         link: str,
         *,
         nickname: str | None = None,
+        instrument: str | None = None,
         clock: LocalClock | None = None,
         early_us: int = 0,
         tls: ssl.SSLContext | None = None,
     ) -> Device:
         """Join by the link behind the QR code."""
         desk = JoinDesk.from_link(link, nickname, tls)
-        core = Core(clock or SystemClock(), desk=desk, identity=None, endpoint=None, room=None)
+        core = Core(clock or SystemClock(), desk=desk, identity=None, endpoint=None, room=None, instrument=instrument)
         return cls(core, early_us=early_us)
 
     @classmethod
@@ -97,6 +102,7 @@ class Device:
         password: str,
         *,
         room: str | None = None,
+        instrument: str | None = None,
         clock: LocalClock | None = None,
         early_us: int = 0,
         endpoint: Endpoint | None = None,
@@ -116,6 +122,7 @@ class Device:
             identity=identity,
             endpoint=endpoint or Tcp(host, port),
             room=None if room is None else RoomId.parse(room),
+            instrument=instrument,
         )
         return cls(core, early_us=early_us)
 

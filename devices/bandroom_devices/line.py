@@ -26,6 +26,7 @@ from bandroom.mqtt.client import (
 from bandroom.mqtt.credential import Credential
 from bandroom.mqtt.endpoint import Endpoint
 from bandroom.wire.ids import ClientId, Subject, TenantId
+from bandroom.wire.instruments import Instrument
 from bandroom.wire.message import Message
 from bandroom.wire.messages import Presence
 from bandroom.wire.topics import Filter, Topic, presence
@@ -69,7 +70,7 @@ class _Leg:
 
 class Line:
     """The connection, its presence and its subscriptions. ``on_message`` is called for each message, ``on_up`` each
-    time the broker is reached (again).
+    time the broker is reached (again). ``instrument`` is told with every presence.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Line:
         on_message: Callable[[Incoming], None],
         on_up: Callable[[], Awaitable[None]],
         on_refused: Callable[[], None],
+        instrument: Instrument | None = None,
     ) -> None:
         self.endpoint = endpoint
         self._clock = clock
@@ -92,6 +94,7 @@ class Line:
         self._overlapping = False
         self._passed_on: Counter[tuple[str, object]] = Counter()
         self._error_us: int | None = None
+        self._instrument: Instrument | None = instrument
 
     @property
     def connected(self) -> bool:
@@ -166,7 +169,10 @@ class Line:
         if leg is not None and leg.connection is not None and leg.connection.connected:
             topic = presence(leg.identity.tenant, leg.identity.subject)
             with contextlib.suppress(NotConnected, TimeoutError):
-                await leg.connection.publish(topic, Presence("ready", leg.digit, error_us), timeout_s=_TELLING_S)
+                await leg.connection.publish(topic, self._here(leg), timeout_s=_TELLING_S)
+
+    def _here(self, leg: _Leg) -> Presence:
+        return Presence("ready", leg.digit, self._error_us, self._instrument)
 
     async def close(self) -> None:
         """Say goodbye: presence tells that we left, the broker sends no Will."""
@@ -235,7 +241,7 @@ class Line:
                     # First of all: what waits for the line asks for the time, while presence is on its way.
                     await self._on_up()
                     try:
-                        await connection.publish(topic, Presence("ready", leg.digit, self._error_us))
+                        await connection.publish(topic, self._here(leg))
                     except (NotConnected, TimeoutError):
                         continue  # lost again meanwhile: the next state tells
                     if not ready.done():

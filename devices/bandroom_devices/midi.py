@@ -101,10 +101,15 @@ def _open(opener: Callable[..., Any], name: str, names: list[str], **options: An
     raise ValueError(f"no MIDI port like {name!r}. There are: {', '.join(names) or 'none'}")
 
 
-async def bridge(link: str, nickname: str | None, port_in: str | None, port_out: str | None) -> None:
-    """Join by ``link`` and carry messages between the room and the named ports until cancelled."""
+async def bridge(
+    link: str, nickname: str | None, port_in: str | None, port_out: str | None, instrument: str | None = None
+) -> None:
+    """Join by ``link`` and carry messages between the room and the named ports until cancelled.
+
+    ``instrument``: what the roster shows.
+    """
     mido = _ports()
-    async with Device.join_link(link, nickname=nickname) as device:
+    async with Device.join_link(link, nickname=nickname, instrument=instrument) as device:
         out = _open(mido.open_output, port_out, mido.get_output_names()) if port_out else None
         bridge = MidiBridge(device, out)
         if port_in:
@@ -121,6 +126,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="show the ports and end")
     parser.add_argument("--link", help="the room's join link (behind its QR code)")
     parser.add_argument("--nickname")
+    parser.add_argument(
+        "--instrument", metavar="WORD", default="keyboard", help="what the roster shows that it plays (%(default)s)"
+    )
     parser.add_argument("--in", dest="port_in", metavar="PORT", help="part of the name of the port to play on")
     parser.add_argument("--out", dest="port_out", metavar="PORT", help="part of the name of the port that sounds")
     wanted = parser.parse_args(arguments)
@@ -132,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if not wanted.link or not (wanted.port_in or wanted.port_out):
             parser.error("give --link, and --in or --out (or --list)")
-        asyncio.run(bridge(wanted.link, wanted.nickname, wanted.port_in, wanted.port_out))
+        asyncio.run(bridge(wanted.link, wanted.nickname, wanted.port_in, wanted.port_out, wanted.instrument))
     except KeyboardInterrupt:
         return 130
     except (DeviceError, MissingExtra, ValueError, OSError) as error:

@@ -48,7 +48,7 @@ async def main():
     wlan = wifi()
     while not wlan.isconnected():
         await asyncio.sleep_ms(100)
-    device = Device(*config.BROKER, config.USERNAME, config.PASSWORD)
+    device = Device(*config.BROKER, config.USERNAME, config.PASSWORD, instrument="drums")
     await asyncio.gather(
         device.run(), flash(device, Pin(LED, Pin.OUT)), button(device, Pin(BUTTON, Pin.IN, Pin.PULL_UP))
     )

@@ -12,6 +12,7 @@ from bandroom.music.lateness import late_us
 from bandroom.music.meter import Meter
 from bandroom.music.ping_plan import PingPlan
 from bandroom.music.tempo_map import TempoMap
+from bandroom.wire.instruments import INSTRUMENTS
 from bandroom.wire.tempo import to_message
 
 JS = Path(__file__).parents[2] / "service" / "bandroom" / "web" / "static" / "js"
@@ -260,6 +261,56 @@ def test_the_error_of_the_clock_is_told_when_it_doubled_or_halved(js: Runs) -> N
         "ready 0", "ready 0 851", "ready 0 1703", "ready 0 850", "ready 0 9999999", "ready 0 1", "ready 0 1",
         "ready 1 1", "disconnected 1",
     ]  # fmt: skip
+
+
+@pytest.mark.rule("PRES-6")
+def test_what_is_played_is_told_at_once_and_with_each_connection(js: Runs) -> None:
+    """Behind the error bound, if there is one; the same word is not said twice, and teachers and screens say none."""
+    told = js(
+        """
+        const { RoomClient } = await load("room_client.js");
+        const { EventEmitter } = await import("node:events");
+        const tell = (role) => {
+          const said = [];
+          let mqtt = null;
+          const connect = () => {
+            mqtt = Object.assign(new EventEmitter(), {
+              connected: true,
+              publish: (name, payload) => said.push(payload),
+              subscribe: (filters, done) => done(null, Object.keys(filters).map((topic) => ({ topic })), {
+                granted: Object.keys(filters).map(() => 0) }),
+              end() { this.connected = false; },
+            });
+            return mqtt;
+          };
+          const session = { tenant: "lincoln", room: "MUSIC-1234", sub: "s-a", username: "lincoln/s-a", token: "x",
+                            role, renewInMs: () => null };
+          const client = new RoomClient(session, { connect, url: "", random: () => 0, now: () => 0 });
+          client.tellInstrument("drums");
+          client.start();
+          mqtt.emit("connect");
+          client.tellInstrument("drums");
+          client.tellInstrument("bells");
+          client.tellError(850);
+          mqtt.emit("close");
+          client.tellInstrument("keyboard");
+          client.hurry();
+          mqtt.emit("connect");
+          client.stop();
+          return said;
+        };
+        return [tell("student"), tell("teacher"), tell("viewer")];
+        """
+    )
+    assert told[0] == ["ready 0 drums", "ready 0 bells", "ready 0 850 bells", "ready 1 850 keyboard", "disconnected 1"]
+    assert told[1] == told[2] == ["ready 0", "ready 0 850", "ready 1 850", "disconnected 1"]
+
+
+def test_the_pads_have_words_of_the_protocols_list(js: Runs) -> None:
+    """What a page says that it plays is a word that the roster knows."""
+    words = js("const { KITS } = await load('pads.js'); return Object.values(KITS).map((kit) => kit.instrument);")
+    assert set(words) | {"keyboard"} <= set(INSTRUMENTS)
+    assert len(words) == 2
 
 
 def test_a_teacher_reads_the_worst_clock(js: Runs) -> None:

@@ -84,17 +84,39 @@ def test_where_an_instrument_is(js: Callable[..., Any]) -> None:
     ]
 
 
-def test_only_the_teacher_reads_each_clock(js: Callable[..., Any]) -> None:
-    """Who is away is away; pupils see what somebody is, the teacher how far off each clock may be besides."""
-    assert js(
+def test_what_a_line_of_the_roster_says(js: Callable[..., Any]) -> None:
+    """Pupils read what somebody is and plays; the teacher also since when, and how far off the clock may be; a screen
+    what they play and no more. Who is away is lost or has left. What is no word of the list is not shown.
+    """
+    told = js(
         NO_PAGE
         + """
         const { whatText } = await load("view.js");
-        const member = { state: "ready", kind: "student", err: 2.46 };
-        return [[member, true], [member, false], [{ ...member, err: null }, true], [{ ...member, state: "lost" }, true],
-                [{ ...member, kind: "viewer" }, true]].map(([m, leads]) => whatText(m, leads));
+        const { agoText } = await load("times.js");
+        const since = Date.now() * 1000;
+        const member = { state: "ready", kind: "student", err: 2.46, instrument: "drums", since };
+        const lines = [
+          [member, "teacher"], [member, "student"], [member, "viewer"], [{ ...member, err: null }, "teacher"],
+          [{ ...member, state: "lost" }, "teacher"], [{ ...member, state: "disconnected" }, "student"],
+          [{ ...member, kind: "viewer", instrument: undefined }, "teacher"],
+          [{ ...member, kind: "device", instrument: "other" }, "student"],
+          [{ ...member, instrument: "<b>x" }, "student"], [{ ...member, instrument: undefined }, "viewer"],
+        ];
+        return lines.map(([m, role]) => whatText(m, role).replace(agoText(since / 1000), "NOW"));
         """
-    ) == ["pupil · clock ±2.5 ms", "pupil", "pupil", "away", "screen"]
+    )
+    assert told == [
+        "pupil · drums · since NOW · clock ±2.5 ms",
+        "pupil · drums",
+        "drums",
+        "pupil · drums · since NOW",
+        "connection lost · drums · since NOW",
+        "has left · drums",
+        "screen",
+        "instrument",
+        "pupil",
+        "",
+    ]
 
 
 def test_a_screen_takes_a_screens_token_only(js: Callable[..., Any]) -> None:

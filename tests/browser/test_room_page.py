@@ -253,9 +253,10 @@ KEYBOARD = """navigator.requestMIDIAccess = async () => {
 
 
 @pytest.mark.rule("MSG-5")
+@pytest.mark.rule("PRES-6")
 async def test_a_midi_keyboard_plays_into_the_room(browser: Any, stack: Any, room_of: Any) -> None:
     """What a keyboard plays reaches the others as raw channel messages, and is shown to them; its clock and other
-    system messages stay where they are."""
+    system messages stay where they are. The roster shows what is played: the pads' sound, then the keyboard."""
     room = room_of(stack)
     page, other = await browser.page(), await browser.page()
     await page.add_init_script(KEYBOARD)
@@ -264,7 +265,11 @@ async def test_a_midi_keyboard_plays_into_the_room(browser: Any, stack: Any, roo
         "() => { window.notes = []; document.addEventListener('bandroom:note', (e) => window.notes.push(e.detail)); }"
     )
     await browser.enter(page, room.join_url, "Ada")
+    line = other.locator(f".member[data-sub='{await browser.sub(page)}'] .what")
+    await line.get_by_text("pupil · drums", exact=True).wait_for()
     await page.click(".settings summary")
+    await page.select_option("#kit", "tones")
+    await line.get_by_text("pupil · bells", exact=True).wait_for()
     await page.click("#midi-button")
     await browser.until(page, "document.getElementById('midi-state').textContent === 'Playing: Keys'")
     for message in ([0xF8], [0x92, 64, 80], [0xF0, 1, 0xF7], [0x92, 64, 0]):
@@ -273,3 +278,4 @@ async def test_a_midi_keyboard_plays_into_the_room(browser: Any, stack: Any, roo
     notes = await other.evaluate("window.notes")
     assert [(note["on"], note["notes"], note["channel"]) for note in notes] == [(True, [64], 2), (False, [64], 2)]
     assert {note["sub"] for note in notes} == {await browser.sub(page)}
+    await line.get_by_text("pupil · keyboard", exact=True).wait_for()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -157,14 +158,15 @@ async def test_instruments_are_brought_in_and_taken_out(browser: Any, stack: Any
 
 
 async def test_the_worst_clock_and_too_many_notes_are_told(browser: Any, stack: Any, room_of: Any, player: Any) -> None:
-    """Beside each pupil stands how far off their clock may be, above all the worst; who plays faster than the room
-    allows is marked with how much was dropped."""
+    """Beside each pupil stands what they play, since when they are here and how far off their clock may be, above all
+    the worst clock; who plays faster than the room allows is marked with how much was dropped."""
     room = room_of(stack)
     page, pupil = await browser.page(), await browser.page()
     await go_in(page, room, sign_in_link(room))
     await browser.enter(pupil, room.join_url, "Ada")
     line = page.locator(f".member[data-sub='{await browser.sub(pupil)}']")
     await line.locator(".what", has_text="±").wait_for()
+    assert re.match(r"pupil · drums · since \d\d:\d\d( [AP]M)? · clock ±", await line.locator(".what").inner_text())
     assert "clocks within" in await page.inner_text("#roster-count")
     with player(room, "Fast") as fast:
         await page.locator(f".member[data-sub='{fast.sub}']").wait_for()

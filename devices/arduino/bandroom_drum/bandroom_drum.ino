@@ -10,6 +10,13 @@
 #include "bandroom.h"
 #include "config.h"
 
+// What the roster shows; without it, what was said when the device was enrolled.
+#ifdef INSTRUMENT
+#define PLAYS " " INSTRUMENT
+#else
+#define PLAYS ""
+#endif
+
 // 256 bytes hold every packet at the longest names; the library's own 128 do not hold a beat.
 MQTTClient mqtt(256);
 WiFiClient net;
@@ -88,7 +95,7 @@ void connect() {
   net.setNoDelay(true);
   connected_at = millis() | 1;
   mqtt.subscribe(assignment);
-  mqtt.publish(presence, "ready 0", true, 1);
+  mqtt.publish(presence, "ready 0" PLAYS, true, 1);
   base[0] = 0;
   room_changed = wanted_room[0] != 0;
 }

@@ -15,3 +15,4 @@
 #define LED_PIN 2
 #define BUTTON_PIN 14  // a button from this pin to ground
 #define NOTE 38
+#define INSTRUMENT "drums"  // for the roster: a word of PRES-6 in docs/protocol.md

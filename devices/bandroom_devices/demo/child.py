@@ -29,6 +29,7 @@ class Seat:
     ppm: float
     score: str = ""
     part: int = 0
+    instrument: str | None = None
 
     def line(self) -> bytes:
         """As it goes to the child's stdin."""

@@ -38,17 +38,18 @@ class Player:
     tonic: int  # MIDI note
     program: int  # General MIDI, from 0
     velocity: int
+    instrument: str  # the roster's word
 
 
 PLAYERS = (
-    Player("Flute", 0, 72, 73, 84),
-    Player("Bassoon", 0, 48, 70, 90),
-    Player("Clarinet", 1, 60, 71, 84),
-    Player("Glockenspiel", 1, 84, 9, 70),
-    Player("Marimba", 2, 60, 12, 100),
-    Player("Music box", 2, 72, 10, 84),
-    Player("Cello", 3, 48, 42, 92),
-    Player("Vibraphone", 3, 60, 11, 90),
+    Player("Flute", 0, 72, 73, 84, "flute"),
+    Player("Bassoon", 0, 48, 70, 90, "other"),
+    Player("Clarinet", 1, 60, 71, 84, "clarinet"),
+    Player("Glockenspiel", 1, 84, 9, 70, "bells"),
+    Player("Marimba", 2, 60, 12, 100, "xylophone"),
+    Player("Music box", 2, 72, 10, 84, "bells"),
+    Player("Cello", 3, 48, 42, 92, "strings"),
+    Player("Vibraphone", 3, 60, 11, 90, "xylophone"),
 )
 
 

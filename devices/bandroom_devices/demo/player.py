@@ -14,7 +14,9 @@ from bandroom_devices.score import load_parts
 async def work(seat: Seat) -> None:
     """Join, set the clock, play the part, leave."""
     part = load_parts(Path(seat.score))[seat.part]
-    async with Device.join(seat.url, seat.tenant, seat.code, nickname=seat.nickname, clock=seat.clock()) as device:
+    async with Device.join(
+        seat.url, seat.tenant, seat.code, nickname=seat.nickname, instrument=seat.instrument, clock=seat.clock()
+    ) as device:
         error_us = await device.synced()
         report("ready", sub=device.subject, error_us=error_us)
         instrument = Instrument(device, part)

@@ -86,14 +86,14 @@ class Stage:
         """Nine clocks, each seconds off and up to 50 ppm fast or slow."""
         draw = random.Random(self.seed)  # noqa: S311  (no secret hangs on it)
 
-        def seat(name: str, part: int = 0) -> Seat:
-            offset_us = draw.choice((-1, 1)) * draw.randint(1_000_000, 9_000_000)
-            return Seat(self.url, self.tenant, self.code, name, offset_us, draw.uniform(-50, 50), str(SCORE), part)
+        def seat(name: str, part: int = 0, instrument: str | None = None) -> Seat:
+            offset_us, ppm = draw.choice((-1, 1)) * draw.randint(1_000_000, 9_000_000), draw.uniform(-50, 50)
+            return Seat(self.url, self.tenant, self.code, name, offset_us, ppm, str(SCORE), part, instrument)
 
         observer = (seat("Observer"), "bandroom_devices.demo.observer")
         return [
             observer,
-            *((seat(p.name, i), "bandroom_devices.demo.player") for i, p in enumerate(PLAYERS)),
+            *((seat(p.name, i, p.instrument), "bandroom_devices.demo.player") for i, p in enumerate(PLAYERS)),
         ]
 
     async def _spawn(self, seat: Seat, module: str) -> Child:

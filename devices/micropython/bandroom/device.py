@@ -83,8 +83,9 @@ class Steered:
 class Device:
     # `password` is the one that was shown when the device was enrolled. `on_note(player, message)` is called with each
     # classmate's note, `message` a dict with "on" or "off"; leave it out where nothing is to be heard. `ssl` is a
-    # context, for a broker that is reached by TLS.
-    def __init__(self, host, port, username, password, on_note=None, clock=None, ssl=None):
+    # context, for a broker that is reached by TLS. `instrument` is what the roster shows, as "drums"; without it, what
+    # was said when the device was enrolled.
+    def __init__(self, host, port, username, password, on_note=None, clock=None, ssl=None, instrument=None):
         tenant, sub, _ = username.split("/")
         self._host = host
         self._port = port
@@ -111,6 +112,7 @@ class Device:
         self._presence = "tenant/%s/presence/%s" % (tenant, sub)
         self._told = None
         self._told_at = 0
+        self._plays = " " + instrument if instrument else ""
         # Why it is not connected, and how often it has been.
         self.failure = None
         self.connects = 0
@@ -213,10 +215,10 @@ class Device:
                 task.cancel()
             mqtt.abandon()
 
-    # Say that it is there, and by how many µs its clock may be off.
+    # Say that it is there, by how many µs its clock may be off, and what it plays.
     async def _ready(self):
         said = "ready 0" if self._told is None else "ready 0 %d" % self._told
-        await self._mqtt.publish(self._presence, said.encode(), 1, True)
+        await self._mqtt.publish(self._presence, (said + self._plays).encode(), 1, True)
 
     async def _tell_error(self):
         bound = self.error_us()

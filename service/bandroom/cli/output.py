@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,17 @@ TenantOption = Annotated[
 ]
 DEFAULT = Path(DEFAULT_HOME)
 
-__all__ = ["DEFAULT", "Home", "HomeOption", "JsonOption", "TenantOption", "emit", "print_json", "print_table"]
+__all__ = [
+    "DEFAULT",
+    "Home",
+    "HomeOption",
+    "JsonOption",
+    "TenantOption",
+    "clock_text",
+    "emit",
+    "print_json",
+    "print_table",
+]
 
 
 def print_json(value: Any) -> None:
@@ -37,6 +48,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
     for line in [list(columns), *cells]:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def clock_text(server_us: int, now_s: float | None = None) -> str:
+    """A moment of server time (µs) by this machine's clock on the wall: the hour, and the day if it is not today.
+
+    ``now_s``: Unix seconds, now where missing.
+    """
+    then, now = time.localtime(server_us / 1e6), time.localtime(now_s)
+    return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)
 
 
 def emit(value: Mapping[str, Any], *, as_json: bool, lines: Iterable[str] | None = None) -> None:

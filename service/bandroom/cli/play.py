@@ -15,6 +15,7 @@ from bandroom_devices.notes import BadNote, parse_notes
 from bandroom.cli.errors import CliError
 from bandroom.cli.output import DEFAULT, Home, HomeOption, JsonOption, TenantOption, emit
 from bandroom.cli.seats import CaOption, CodeOption, LinkOption, RoomOption, UrlOption, as_cli_error, open_device
+from bandroom.wire.instruments import INSTRUMENTS, Instrument
 
 app = typer.Typer(add_completion=False)
 
@@ -40,6 +41,10 @@ def play(
     link: LinkOption = None,
     ca: CaOption = None,
     nickname: Annotated[str | None, typer.Option("--nickname", help="With --code: the name on the roster.")] = None,
+    instrument: Annotated[
+        Instrument | None,
+        typer.Option("--instrument", metavar="WORD", help=f"With --code: for the roster; {', '.join(INSTRUMENTS)}."),
+    ] = None,
     on: Annotated[On, typer.Option("--on", help="On each beat, on each bar's first beat, or at once.")] = On.BEAT,
     repeat: Annotated[int, typer.Option("--repeat", min=1, max=10_000, help="How often to play it all.")] = 1,
     velocity: Annotated[int, typer.Option("--velocity", min=1, max=127)] = 96,
@@ -56,7 +61,16 @@ def play(
     except BadNote as error:
         raise CliError(str(error), err="bad_request") from error
     device = open_device(
-        Home(home), tenant=tenant, room=room, code=code, url=url, link=link, nickname=nickname, purpose="play", ca=ca
+        Home(home),
+        tenant=tenant,
+        room=room,
+        code=code,
+        url=url,
+        link=link,
+        nickname=nickname,
+        purpose="play",
+        ca=ca,
+        instrument=instrument,
     )
     try:
         sent = asyncio.run(_play(device, chords, on, velocity, channel, length_ms / 1000, seconds))

@@ -14,7 +14,17 @@ import typer
 
 from bandroom.cli.api import Api, room_code
 from bandroom.cli.errors import CliError
-from bandroom.cli.output import DEFAULT, Home, HomeOption, JsonOption, TenantOption, emit, print_json, print_table
+from bandroom.cli.output import (
+    DEFAULT,
+    Home,
+    HomeOption,
+    JsonOption,
+    TenantOption,
+    clock_text,
+    emit,
+    print_json,
+    print_table,
+)
 from bandroom.runstate import RunInfo
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Rooms, and what a teacher does in them.")
@@ -88,21 +98,42 @@ def show(
     if as_json:
         print_json(found)
         return
-    members = found.pop("members")
-    emit(found, as_json=False)
+    emit(shown(found), as_json=False)
     typer.echo("")
     rows = [
         (
             m["sub"],
             m["name"],
             m["kind"],
+            m["instrument"],
             m["state"] or "away",
+            None if m["since"] is None else clock_text(m["since"]),
             "" if m["err"] is None else f"{m['err']:.1f}",
             "muted" if m["muted"] else "",
         )
-        for m in members
+        for m in found["members"]
     ]
-    print_table(("who", "name", "kind", "state", "clock ± ms", ""), rows, empty="Nobody has joined.")
+    print_table(("who", "name", "kind", "plays", "state", "since", "clock ± ms", ""), rows, empty="Nobody has joined.")
+
+
+def shown(room: dict[str, Any]) -> dict[str, str]:
+    """A room in words."""
+    lines = {
+        "room": f"{room['room']} of {room['tenant']}",
+        "name": room["name"],
+        "state": room["state"] + (", everybody muted" if room["all_muted"] else ""),
+        "code": room["code"],
+        "join": room["join_url"],
+        "beat": f"{room['bpm']:g} bpm, {room['meter']}, {'playing' if room['playing'] else 'standing still'}",
+        "made": clock_text(room["created_at"] * 1_000_000),
+    }
+    if room["closes_at"] is not None and not any(m["state"] == "ready" for m in room["members"]):
+        lines["closes"] = f"{clock_text(room['closes_at'] * 1_000_000)}, unless somebody comes or does something"
+    if room["rests_until"] is not None:
+        lines["reopen"] = f"until {clock_text(room['rests_until'] * 1_000_000)}; then it is deleted"
+    if room["worst_err_ms"] is not None:
+        lines["clocks"] = f"within {room['worst_err_ms']:.1f} ms"
+    return lines
 
 
 @app.command()

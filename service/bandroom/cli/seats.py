@@ -43,10 +43,12 @@ def open_device(
     nickname: str | None,
     purpose: str,
     ca: Path | None = None,
+    instrument: str | None = None,
 ) -> Device:
     """A device for the room that was named, not yet in it. Raises ``CliError`` and ``BadId``.
 
-    With ``room`` it comes in by the owner's right, as a teacher called ``purpose`` who appears on no roster.
+    With ``room`` it comes in by the owner's right, as a teacher called ``purpose`` who appears on no roster; else the
+    roster shows ``instrument``.
     """
     if sum(way is not None for way in (room, code, link)) != 1:
         raise CliError("say which room: with --room, --code or --link", err="bad_request")
@@ -55,20 +57,22 @@ def open_device(
     try:
         tls = trusting(ca)
         if link is not None:
-            return Device.join_link(link, nickname=nickname, tls=tls)
+            return Device.join_link(link, nickname=nickname, instrument=instrument, tls=tls)
         if code is not None and url is not None:
             if tenant is None:
                 raise CliError("--url and --code need --tenant as well", err="bad_request")
-            return Device.join(url, tenant, code, nickname=nickname, tls=tls)
+            return Device.join(url, tenant, code, nickname=nickname, instrument=instrument, tls=tls)
         running = RunInfo.read(home)
         # On this machine nothing need be encrypted, and names need not lead here.
         here = Tcp(running.mqtt.host, running.mqtt.port)
         if code is not None and tenant is not None:
-            return Device.join(running.http.url, tenant, code, nickname=nickname, endpoint=here)
+            return Device.join(running.http.url, tenant, code, nickname=nickname, instrument=instrument, endpoint=here)
         with Api(home.root) as api:
             school = api.tenant(tenant)
             if code is not None:
-                return Device.join(running.http.url, school, code, nickname=nickname, endpoint=here)
+                return Device.join(
+                    running.http.url, school, code, nickname=nickname, instrument=instrument, endpoint=here
+                )
             return _as_owner(api, running, school, room_code(room or ""), purpose)
     except ValueError as error:
         raise CliError(str(error), err="bad_request") from error

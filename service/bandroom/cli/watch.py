@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import sys
 import termios
@@ -29,6 +30,7 @@ _HEARD = (Leaf.BEAT, Leaf.TEMPO, Leaf.ROOM, Leaf.MEMBER, Leaf.NOTE, Leaf.LIMIT)
 _FRAMES_S = 0.1
 
 
+_ARROWS = {"A": "up", "B": "down"}
 RENEW_S = 6 * 3600  # half of what a token lasts
 
 
@@ -88,7 +90,7 @@ async def _follow(connection: Connection, board: Board) -> None:
 async def _draw(connection: Connection, board: Board, live: Live) -> None:
     while True:
         board.connected = connection.connected
-        live.update(board.render(time.monotonic()))
+        live.update(board.render(time.monotonic(), live.console.height))
         await asyncio.sleep(_FRAMES_S)
 
 
@@ -120,11 +122,20 @@ def command_of(key: str, board: Board, now_s: float) -> dict[str, Any] | None:
             return {"cmd": "unmute" if board.info is not None and board.info.all_muted else "mute"}
         case "l":
             return {"cmd": "unlock" if board.info is not None and board.info.state == "locked" else "lock"}
-        case _ if key.isdigit():
-            sub = board.nth(int(key))
+        case "up" | "down":
+            board.mark(-1 if key == "up" else 1)
+            return None
+        case _ if key.isdigit() or key == "x":
+            sub = board.marked if key == "x" else board.nth(int(key))
             return None if sub is None else {"cmd": "unmute" if board.is_muted(sub) else "mute", "who": str(sub)}
         case _:
             return None
+
+
+def keys_of(typed: str) -> list[str]:
+    """What was typed, key by key; of those that send several characters the arrows up and down, as such."""
+    found = re.findall(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", typed, re.DOTALL)
+    return [_ARROWS.get(key[-1], "") if len(key) > 1 else key for key in found]
 
 
 @contextmanager
@@ -139,7 +150,7 @@ def _keys() -> Generator[asyncio.Queue[str]]:
     tty.setcbreak(fd)
 
     def read() -> None:
-        for key in os.read(fd, 64).decode("utf-8", "replace") or "q":
+        for key in keys_of(os.read(fd, 64).decode("utf-8", "replace") or "q"):
             queue.put_nowait(key)
 
     loop.add_reader(fd, read)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bandroom.cli.output import clock_text
 from bandroom.mqtt import Incoming
 from bandroom.wire.ids import Subject
 from bandroom.wire.messages import Beat, LimitReport, Member, Note, Reply, RoomInfo, Tempo
@@ -20,7 +20,9 @@ RECENT_S = 5.0
 _SHOW_LIMIT_S = 10.0
 ANSWER_WITHIN_S = 5.0
 """A command that is not answered by then will not be: nobody keeps it."""
-KEYS = "s start/stop   c continue   t tap   m mute all/none   1-9 mute one   l lock   q quit"
+KEYS = "s start/stop  c go on  t tap  m mute all  1-9 or ↑↓ x mute one  l lock  q quit"
+_BESIDE_ROSTER = 7
+"""Lines of the picture that are no member's."""
 _SIGNS = {"ready": "●", "lost": "○", "disconnected": "○"}
 
 
@@ -41,6 +43,8 @@ class Board:
     said: str = ""
     asked: tuple[str, float] | None = None
     """The command that was sent last and not answered yet, and when."""
+    marked: Subject | None = None
+    """The member that the arrow keys have been moved to."""
 
     def ask(self, cmd: str, now_s: float) -> None:
         """Note that a command was sent."""
@@ -49,6 +53,7 @@ class Board:
     def lose(self) -> None:
         """Note that the connection is gone: who leaves meanwhile is never told of, and who is there is told of anew."""
         self.members.clear()
+        self.marked = None
 
     def hear(self, incoming: Incoming, now_s: float) -> None:
         """Take a message in."""
@@ -73,6 +78,7 @@ class Board:
                     self.said = message.text or message.err or "refused"
             case None if incoming.topic.leaf is Leaf.MEMBER and sub is not None:
                 self.members.pop(sub, None)
+                self.marked = None if self.marked == sub else self.marked
             case _:
                 pass
 
@@ -94,15 +100,32 @@ class Board:
         lines = self._lines()
         return lines[number - 1] if 1 <= number <= len(lines) else None
 
+    def mark(self, by: int) -> None:
+        """Move the mark by so many lines; from outside, onto the first or last."""
+        lines = self._lines()
+        if not lines:
+            return
+        outside = 0 if by > 0 else len(lines) - 1
+        at = outside if self.marked is None else lines.index(self.marked) + by
+        self.marked = lines[min(max(at, 0), len(lines) - 1)]
+
     def _lines(self) -> list[Subject]:
         return sorted(self.members, key=lambda sub: (self.members[sub].since, sub))
 
-    def render(self, now_s: float) -> RenderableType:
-        """The picture."""
+    def render(self, now_s: float, height: int | None = None) -> RenderableType:
+        """The picture, in ``height`` lines where that is given: then those members are in it that are near the mark."""
         said = self.said
         if self.asked is not None and now_s - self.asked[1] > ANSWER_WITHIN_S:
             said = f"no answer to {self.asked[0]}: the service may be starting; try again"
-        return Group(self._head(now_s), Text(), self._roster(now_s), Text(), Text(said), Text(KEYS, style="dim"))
+        keys = Text(KEYS, style="dim", no_wrap=True, overflow="ellipsis")
+        lines = self._lines()
+        fit = len(lines) if height is None else max(1, height - _BESIDE_ROSTER)
+        at = 0 if self.marked is None else lines.index(self.marked)
+        first = max(0, min(at - fit // 2, len(lines) - fit))
+        last = min(first + fit, len(lines))
+        more = f"{first + 1} to {last} of {len(lines)}: ↑↓" if last - first < len(lines) else ""
+        roster = self._roster(now_s, first, last)
+        return Group(self._head(now_s), Text(said, no_wrap=True), keys, Text(), roster, Text(more, style="dim"))
 
     def _head(self, now_s: float) -> Text:
         head = Text()
@@ -113,8 +136,7 @@ class Board:
         worst_ms = self.worst_err_ms()
         head.append("" if worst_ms is None else f"  clocks within {worst_ms:.1f} ms")
         if self.info is not None and self.info.closing_t is not None:
-            at = time.strftime("%H:%M", time.localtime(self.info.closing_t / 1e6))
-            head.append(f"  closes at {at} unless somebody comes", style="yellow")
+            head.append(f"  closes at {clock_text(self.info.closing_t)} unless somebody comes", style="yellow")
         head.append("" if self.connected else "  (no connection: trying)", style="red")
         head.append("\n")
         if self.beat is None or not self.playing(now_s):
@@ -124,27 +146,34 @@ class Board:
         head.append(f"bar {self.beat.bar:3}  beat {self.beat.pos}  {beats}  {self.beat.bpm:g} bpm")
         return head
 
-    def _roster(self, now_s: float) -> Table:
+    def _roster(self, now_s: float, first: int, last: int) -> Table:
+        """The members from number ``first`` on, from 0, up to ``last``, a line each however narrow it gets."""
         table = Table(box=None, pad_edge=False)
-        for column in ("#", "", "name", "kind", "clock ± ms", "notes/s", "", ""):
-            table.add_column(column)
-        for number, sub in enumerate(self._lines(), start=1):
+        for column in ("#", "", "name", "kind", "plays", "since", "± ms", "notes/s", ""):
+            table.add_column(column, no_wrap=True, overflow="ellipsis")
+        for number, sub in list(enumerate(self._lines(), start=1))[first:last]:
             member = self.members[sub]
             played = self.notes.get(sub, deque())
             while played and now_s - played[0] > RECENT_S:
                 played.popleft()
             limited = self.limits.get(sub)
             over = limited[1] if limited is not None and now_s - limited[0] < _SHOW_LIMIT_S else None
+            words = [
+                "muted" if self.is_muted(sub) else "" if member.state == "ready" else member.state,
+                f"{over.dropped} dropped: {over.why}" if over else "",
+            ]
             table.add_row(
                 str(number),
                 _SIGNS[member.state],
                 member.name,
                 member.kind,
+                member.instrument or "",
+                clock_text(member.since),
                 "" if member.err is None else f"{member.err:.1f}",
                 f"{len(played) / RECENT_S:.1f}" if played else "",
-                "muted" if self.is_muted(sub) else "" if member.state == "ready" else member.state,
-                f"{over.dropped} dropped: {over.why}" if over else "",
+                ", ".join(word for word in words if word),
+                style="reverse" if sub == self.marked else None,
             )
         if not self.members:
-            table.add_row("", "", "nobody is here", "", "", "", "", "")
+            table.add_row("", "", "nobody is here")
         return table

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from bandroom.auth import devices as device_passwords
 from bandroom.auth.tokens import MAX_TTL_S, Minted, mint
 from bandroom.rooms import codes, nicknames, people, upkeep
-from bandroom.rooms.commands import check_room_limit
 from bandroom.rooms.control import Control, Refused
 from bandroom.rooms.effects import Publish
-from bandroom.rooms.life import FORGET_PUPILS, REST_S
+from bandroom.rooms.life import FORGET_PUPILS, REST_S, Event, move
 from bandroom.rooms.playing import new_map, parse_meter
 from bandroom.store import DeviceRow, MemberRow, RoomRow, RoomState, TenantRow, TenantStore
 from bandroom.wire import gate_log as g
 from bandroom.wire.ids import ClientId, JoinCode, Role, RoomId, Subject, TenantId, UserName
+from bandroom.wire.instruments import Instrument
 from bandroom.wire.messages import Assignment
-from bandroom.wire.topics import Room, assignment
+from bandroom.wire.topics import assignment
 
 _LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # no vowels, so no words; nothing that is mistaken when read aloud
 _LONGEST_NAME = 40
@@ -79,7 +79,6 @@ def create_room(control: Control, tenant: TenantId, asked: NewRoom) -> RoomRow:
         now_s = control.now_s()
         # Codes whose rest is over are free again this very moment, whenever the cleaning comes round.
         upkeep.forget_rested(control, change)
-        check_room_limit(control, tenant)
         if asked.code is not None and not rows.code_is_free(asked.code):
             raise Refused("conflict", f"{asked.code} is in use by another room of {tenant}, or rests: choose another")
         try:
@@ -104,17 +103,20 @@ def create_room(control: Control, tenant: TenantId, asked: NewRoom) -> RoomRow:
             closed_at=None,
             rests_until=None,
         )
-        rows.put_room(room)
-        change.gate.append(g.Open(tenant, room.room))
-        topics = Room(tenant, room.room)
-        change.effects += [Publish(topics.tempo(), tempo), Publish(topics.info(), control.info_message(room))]
-    return room
+        return move(control, change, room, Event.CREATE)
 
 
 def enroll_device(
-    control: Control, tenant: TenantId, sub: Subject, name: str | None, room: RoomId | None = None
+    control: Control,
+    tenant: TenantId,
+    sub: Subject,
+    name: str | None,
+    room: RoomId | None = None,
+    instrument: Instrument | None = None,
 ) -> DeviceCredential:
     """A device's credential, and its room if one is given; enrolling again ends the credential before.
+
+    ``instrument`` is what the roster says that it plays, unless the device itself says otherwise.
 
     Raises ``Refused``, and then nothing has changed: a mistyped room must not cost a device its credential.
     """
@@ -124,7 +126,7 @@ def enroll_device(
     shown = tidy(name, sub)
     target = None if room is None else _open_room(control, tenant, room)
     with control.change() as change:
-        device = rows.enroll(sub, shown, control.now_s())
+        device = rows.enroll(sub, shown, instrument, control.now_s())
         change.gate.append(g.Floor(tenant, sub, device.floor))
         change.effects.append(Publish(assignment(tenant, sub), Assignment(device.room)))
         change.moved.append((tenant, sub))
@@ -134,6 +136,18 @@ def enroll_device(
     username = UserName.of(tenant, sub, device.generation)
     password = device_passwords.password(control.keys, username)
     return DeviceCredential(device, username, ClientId.of(tenant, sub), password)
+
+
+def set_instrument(control: Control, tenant: TenantId, sub: Subject, instrument: Instrument | None) -> DeviceRow:
+    """Say what a device plays (None: nothing), for the roster. Raises ``Refused`` if there is no such device."""
+    rows = control.tenant(tenant)
+    device = rows.device(sub)
+    if device is None or device.revoked_at is not None:
+        raise Refused("not_found", f"tenant {tenant} has no device {sub}: enroll it first")
+    with control.change() as change:
+        rows.set_instrument(sub, instrument)
+        change.moved.append((tenant, sub))
+    return rows.device(sub) or device
 
 
 def revoke_device(control: Control, tenant: TenantId, sub: Subject) -> DeviceRow:

@@ -14,12 +14,12 @@ from bandroom.auth.keys import KeyRing
 from bandroom.auth.owner import Owner
 from bandroom.auth.tokens import Claims
 from bandroom.clock import Clock
-from bandroom.rooms.effects import Clear, Effect, Publish
+from bandroom.rooms.effects import Clear, Effect, Publish, TellGate
 from bandroom.rooms.gate_log import GateLog, GateLogFailed, entries_of
 from bandroom.rooms.roster import Place, Roster
 from bandroom.store import RoomRow, RoomState, Store, TenantStore, Unavailable
 from bandroom.wire.commands import ErrorCode, Reply
-from bandroom.wire.gate_log import Entry
+from bandroom.wire.gate_log import Close, Entry
 from bandroom.wire.ids import JoinCode, Role, RoomId, Subject, TenantId
 from bandroom.wire.messages import Assignment, Presence, RoomInfo, Tempo
 from bandroom.wire.topics import Room, assignment, presence
@@ -155,6 +155,21 @@ class Control:
         """Let effects go out that need nothing durable: the roster's."""
         self._emit(effects)
 
+    def tell_gate(self, told: TellGate) -> None:
+        """Tell the gate what was to wait until other things had gone out. Raises ``GateLogFailed``.
+
+        A room that was opened again meanwhile stays open there: the closing waited behind a slow broker.
+        """
+        self.gate.append([entry for entry in told.entries if not self._is_overtaken(entry)])
+        if told.anew:
+            self.compact_gate()
+
+    def _is_overtaken(self, entry: Entry) -> bool:
+        if not isinstance(entry, Close):
+            return False
+        room = self.store.for_tenant(entry.tenant).room(entry.room)
+        return room is not None and room.is_open
+
     def compact_gate(self) -> None:
         """Write the gate log anew from the store. Raises ``GateLogFailed``."""
         self.gate.compact(entries_of(self.store, self.wall_s()))
@@ -198,7 +213,7 @@ class Control:
                 device = rows.device(sub)
                 if device is None or device.revoked_at is not None or device.room is None:
                     return None
-                place = Place(device.room, device.name, "device")
+                place = Place(device.room, device.name, "device", device.instrument)
             case _:
                 return None
         room = rows.room(place.room)

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from bandroom.rooms.effects import Clear, Effect, Publish
 from bandroom.wire.ids import RoomId, Subject, TenantId
+from bandroom.wire.instruments import Instrument
 from bandroom.wire.messages import Member, Presence
 from bandroom.wire.topics import Room, presence
 
@@ -29,11 +30,12 @@ STALL_US = 5_000_000
 
 
 class Place(NamedTuple):
-    """Where a subject is, and how the roster shows it."""
+    """Where a subject is, and how the roster shows it. ``instrument``: what is on record, unless it says otherwise."""
 
     room: RoomId
     name: str
     kind: Literal["student", "device", "viewer"]
+    instrument: Instrument | None = None
 
 
 class Present(NamedTuple):
@@ -51,6 +53,7 @@ class _Entry:
     gone_us: int | None = None
     unheard_us: int | None = None
     error_us: int | None = None
+    instrument: Instrument | None = None
     heard_us: int = 0
     shown: tuple[RoomId, Member] | None = None
 
@@ -76,7 +79,7 @@ class Roster:
             if entry is None:
                 entry = self._entries[tenant, sub] = _Entry(said.digit, "ready", now_us)
             entry.digit, entry.state, entry.gone_us, entry.unheard_us = said.digit, "ready", None, None
-            entry.error_us, entry.heard_us = said.error_us, now_us
+            entry.error_us, entry.instrument, entry.heard_us = said.error_us, said.instrument, now_us
         elif entry is None:
             # Gone before we began to listen: shown for its minute, so that nobody vanishes unseen.
             self._entries[tenant, sub] = _Entry(said.digit, said.state, now_us, gone_us=now_us)
@@ -85,7 +88,8 @@ class Roster:
             entry.gone_us = entry.gone_us or now_us
         elif entry.state == "ready":
             # An older connection ended: the retained topic must tell of the one that is there.
-            yield Publish(presence(tenant, sub), Presence("ready", entry.digit, entry.error_us))
+            here = Presence("ready", entry.digit, entry.error_us, entry.instrument)
+            yield Publish(presence(tenant, sub), here)
             return
         yield from self.refresh(tenant, sub)
 
@@ -104,6 +108,7 @@ class Roster:
                 state=entry.state,
                 since=entry.since_us,
                 err=None if error_us is None else error_us / 1000,
+                instrument=entry.instrument or place.instrument,
             )
             entry.shown = (place.room, member)
         if before is not None and (entry.shown is None or entry.shown[0] != before[0]):

@@ -275,9 +275,7 @@ class RoomsService:
 
     async def _tell_gate(self, told: TellGate) -> None:
         try:
-            await self.call(self.control.gate.append, told.entries)
-            if told.anew:
-                await self.call(self.control.compact_gate)
+            await self.call(self.control.tell_gate, told)
         except GateLogFailed as error:
             log.error("the gate log cannot be written", error=str(error))
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import structlog
 
 from bandroom.auth.tokens import MAX_TTL_S
-from bandroom.rooms.commands import close
 from bandroom.rooms.control import Change, Control
-from bandroom.rooms.effects import Publish
 from bandroom.rooms.gate_log import GateLogFailed
-from bandroom.rooms.life import FORGET_PUPILS, REST_S
+from bandroom.rooms.life import FORGET_PUPILS, REST_S, Event, move
 from bandroom.wire import gate_log as g
 from bandroom.wire.ids import RoomId, TenantId
-from bandroom.wire.messages import Assignment
-from bandroom.wire.topics import assignment
 
 InRoom = tuple[TenantId, RoomId]
 
@@ -32,10 +28,7 @@ def forget_rested(control: Control, change: Change) -> None:
     now_s = control.now_s()
     for room in control.store.closed_rooms():
         if room.rests_until is not None and room.rests_until <= now_s:
-            for device in control.store.for_tenant(room.tenant).devices_in(room.room):
-                change.gate.append(g.Assign(room.tenant, device.sub, None))
-                change.effects.append(Publish(assignment(room.tenant, device.sub), Assignment(None)))
-                change.moved.append((room.tenant, device.sub))
+            move(control, change, room, Event.RESTED)
             log.info("room deleted: its rest is over", tenant=room.tenant, room=room.room)
     control.store.purge(now_s, wall_s=control.wall_s(), commands_before_s=now_s - KEEP_REPLIES_S)
 
@@ -93,9 +86,8 @@ def close_idle(control: Control) -> None:
                 control.put_info(change, room, used=False)
             log.warning("room closes soon: nobody is there", tenant=room.tenant, room=room.room)
         elif closing_s <= now_s:
-            del control.closing[key]
             with control.change() as change:
-                close(control, change, room)
+                move(control, change, room, Event.IDLE)
             log.info("room closed: nobody was there", tenant=room.tenant, room=room.room)
 
 

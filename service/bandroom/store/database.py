@@ -166,14 +166,13 @@ class Store:
         return [revocation_of(row) for row in rows]
 
     def purge(self, now_s: int, *, wall_s: int, commands_before_s: int) -> int:
-        """Delete what has had its day: rested rooms with all they hold, codes, revocations, old replies.
+        """Delete what has had its day: replaced codes, revocations, old replies.
 
         ``now_s`` is server time; revocations end by wall time, as tokens do. Returns how many rows went.
         Inside a ``transaction``.
         """
         return (
-            self._c.write("DELETE FROM rooms WHERE rests_until <= ?", (now_s,))
-            + self._c.write("DELETE FROM resting_codes WHERE rests_until <= ?", (now_s,))
+            self._c.write("DELETE FROM resting_codes WHERE rests_until <= ?", (now_s,))
             + self._c.write("DELETE FROM revocations WHERE until <= ?", (wall_s,))
             + self._c.write("DELETE FROM token_holders WHERE until <= ?", (wall_s,))
             + self._c.write("DELETE FROM commands WHERE at < ?", (commands_before_s,))

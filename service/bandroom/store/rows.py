@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from bandroom.wire.ids import JoinCode, RoomId, Subject, TenantId
+from bandroom.wire.instruments import Instrument
 
 
 class RoomState(StrEnum):
@@ -67,7 +68,7 @@ class MemberRow:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
-    """A device. Credentials below ``floor`` are refused."""
+    """A device. Credentials below ``floor`` are refused. ``instrument`` None: nobody has said what it is."""
 
     tenant: TenantId
     sub: Subject
@@ -75,6 +76,7 @@ class DeviceRow:
     generation: int
     enrolled_at: int
     revoked_at: int | None
+    instrument: Instrument | None
     room: RoomId | None
 
     @property

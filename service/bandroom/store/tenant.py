@@ -8,6 +8,7 @@ from bandroom.store.connection import Connection
 from bandroom.store.errors import Conflict
 from bandroom.store.rows import DeviceRow, MemberRow, Revocation, RoomRow, RoomState, TeacherRow
 from bandroom.wire.ids import JoinCode, RoomId, Subject, TenantId
+from bandroom.wire.instruments import Instrument, known_instrument
 
 
 def room_of(row: sqlite3.Row) -> RoomRow:
@@ -55,6 +56,7 @@ def _device_of(row: sqlite3.Row) -> DeviceRow:
         row["generation"],
         row["enrolled_at"],
         row["revoked_at"],
+        None if row["instrument"] is None else known_instrument(row["instrument"]),
         None if row["room"] is None else RoomId(row["room"]),
     )
 
@@ -144,6 +146,10 @@ class TenantStore:
             },
         )
 
+    def delete_room(self, room: RoomId) -> None:
+        """Delete a room with its members, mutes, assignments and replies."""
+        self._c.write("DELETE FROM rooms WHERE tenant = ? AND room = ?", (self.tenant, room))
+
     def touch_room(self, room: RoomId, now_s: int) -> None:
         """Note that somebody is in a room now."""
         self._c.write("UPDATE rooms SET used_at = ? WHERE tenant = ? AND room = ?", (now_s, self.tenant, room))
@@ -225,17 +231,25 @@ class TenantStore:
         rows = self._c.rows(f"{_DEVICES} AND a.room = ? ORDER BY d.sub", (self.tenant, room))
         return [_device_of(row) for row in rows]
 
-    def enroll(self, sub: Subject, name: str, now_s: int) -> DeviceRow:
-        """A new device, or an old one with its generation raised: what it had before stops working."""
+    def enroll(self, sub: Subject, name: str, instrument: Instrument | None, now_s: int) -> DeviceRow:
+        """A new device, or an old one with its generation raised: what it had before stops working.
+
+        With ``instrument`` None an old one keeps what it had.
+        """
         self._c.write(
-            "INSERT INTO devices VALUES (?, ?, ?, 1, ?, NULL) ON CONFLICT (tenant, sub) DO UPDATE"
-            " SET name = excluded.name, generation = generation + 1, enrolled_at = excluded.enrolled_at,"
-            " revoked_at = NULL",
-            (self.tenant, sub, name, now_s),
+            "INSERT INTO devices (tenant, sub, name, generation, enrolled_at, instrument) VALUES (?, ?, ?, 1, ?, ?)"
+            " ON CONFLICT (tenant, sub) DO UPDATE SET name = excluded.name, generation = generation + 1,"
+            " enrolled_at = excluded.enrolled_at, revoked_at = NULL,"
+            " instrument = coalesce(excluded.instrument, instrument)",
+            (self.tenant, sub, name, now_s, instrument),
         )
         device = self.device(sub)
         assert device is not None  # noqa: S101  it was written a moment ago, in the same transaction
         return device
+
+    def set_instrument(self, sub: Subject, instrument: Instrument | None) -> None:
+        """What a device is; None: nobody has said."""
+        self._c.write("UPDATE devices SET instrument = ? WHERE tenant = ? AND sub = ?", (instrument, self.tenant, sub))
 
     def revoke_device(self, sub: Subject, now_s: int) -> bool:
         """Refuse the device's credentials from now on; False if there is none to refuse."""

@@ -75,9 +75,11 @@ class _Id(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        text = core_schema.str_schema(pattern=f"^(?:{cls.pattern.pattern})$")
         return core_schema.no_info_after_validator_function(
             cls,
-            core_schema.str_schema(pattern=f"^(?:{cls.pattern.pattern})$"),
+            # A pattern tells nobody what to type.
+            core_schema.custom_error_schema(text, "bad_id", custom_error_message=f"not a {cls.kind}: {cls.form}"),
             serialization=core_schema.plain_serializer_function_ser_schema(str, return_schema=core_schema.str_schema()),
         )
 

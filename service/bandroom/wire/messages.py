@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from bandroom.wire.commands import Command, Reply
 from bandroom.wire.ids import BadId, RoomId, Subject
+from bandroom.wire.instruments import INSTRUMENTS, Instrument, known_instrument
 from bandroom.wire.message import BadMessage, JsonMessage, Message, check_size
 from bandroom.wire.units import BeatNumber, Micros, MicrosPerQuarter, MidiNote, Name, Rev, Ticks
 
@@ -103,6 +104,7 @@ class Member(JsonMessage):
     err: Annotated[float, Field(ge=0, le=10_000, strict=False)] | None = Field(
         None, description="ms: its clock is off by no more, as far as it knows; missing while it has not said"
     )
+    instrument: Instrument | None = Field(None, description="what it plays; missing where nobody has said")
 
 
 class Note(JsonMessage):
@@ -204,37 +206,50 @@ class ClockReply(_Clock):
 
 MAX_ERROR_US = 9_999_999
 """The widest error bound (µs) that a presence can tell."""
-_PRESENCE = re.compile(r"(?:(ready|disconnected|lost) ([0-9])|(ready) ([0-9]) ([1-9][0-9]{0,6}))")
+_PRESENCE = re.compile(r"(disconnected|lost) ([0-9])|(ready) ([0-9])(?: ([1-9][0-9]{0,6}))?(?: ([a-z]{1,10}))?")
 _PRESENCE_FORM = (
-    "presence is ready, disconnected or lost, a blank, and a digit; behind ready perhaps a blank and µs, 1 to 9999999"
+    "presence is ready, disconnected or lost, a blank, and a digit;"
+    " behind ready perhaps a blank and µs, 1 to 9999999, and perhaps a blank and an instrument"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Whether a client's connection is there; with ``ready``, by how many µs its clock may be off at most."""
+    """Whether a client's connection is there; with ``ready``, by how many µs its clock may be off at most, and what it
+    plays.
+    """
 
     state: Literal["ready", "disconnected", "lost"]
     digit: int = 0  # tells a subject's connections apart
     error_us: int | None = None  # 1 to 9,999,999
+    instrument: Instrument | None = None
 
     def __post_init__(self) -> None:
         if _PRESENCE.fullmatch(self.encode().decode()) is None:
             raise BadMessage(_PRESENCE_FORM)
+        if self.instrument is not None and self.instrument not in INSTRUMENTS:
+            raise BadMessage(f"{self.instrument!r} is no instrument of the list: {', '.join(INSTRUMENTS)}")
 
     def encode(self) -> bytes:
-        """As ``ready 0``, or ``ready 0 850``."""
-        return f"{self.state} {self.digit}{'' if self.error_us is None else f' {self.error_us}'}".encode()
+        """As ``ready 0``, ``ready 0 850``, ``ready 0 drums`` or ``ready 0 850 drums``."""
+        more = "".join(f" {value}" for value in (self.error_us, self.instrument) if value is not None)
+        return f"{self.state} {self.digit}{more}".encode()
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
-        """Read it; raises ``BadMessage``."""
+        """Read it; raises ``BadMessage``. A word that is on no list of ours is ``other``: a later one may have it."""
         check_size(payload)
         match = _PRESENCE.fullmatch(payload.decode("ascii", "replace"))
         if match is None:
             raise BadMessage(_PRESENCE_FORM)
         if match[3]:
-            return cls("ready", int(match[4]), int(match[5]))
+            error_us, word = match[5], match[6]
+            return cls(
+                "ready",
+                int(match[4]),
+                None if error_us is None else int(error_us),
+                None if word is None else known_instrument(word),
+            )
         return cls(match[1], int(match[2]))  # pyright: ignore[reportArgumentType]  (the pattern's alternatives)
 
 

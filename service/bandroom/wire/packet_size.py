@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from bandroom.wire import messages as m
 from bandroom.wire.ids import ClientId, RoomId, Subject, TenantId, UserName
+from bandroom.wire.instruments import INSTRUMENTS
 from bandroom.wire.topics import M, Room, Topic, assignment, presence
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def sizes(names: Names) -> Iterator[tuple[str, int]]:
     yield "SUBSCRIBE beat", subscribe(room.beat())
     yield "SUBSCRIBE clock reply", subscribe(room.clock_reply(sub))
     yield "SUBSCRIBE assignment", subscribe(assignment(names.tenant, sub))
-    ready = m.Presence("ready", names.digit or 0, m.MAX_ERROR_US)
+    ready = m.Presence("ready", names.digit or 0, m.MAX_ERROR_US, max(INSTRUMENTS, key=len))
     yield "PUBLISH presence", publish(presence(names.tenant, sub), ready)
     yield "PUBLISH clock ping", publish(room.clock_ping(sub), ping)
     yield "PUBLISH note", publish(room.note(sub), m.Note(t=names.beat.t, on=(127,), v=127, ch=15))

@@ -29,7 +29,11 @@ _CLOCK_TEXT = "[!-~]{8} [0-9a-f]{2} "
 _PLAIN: Final[dict[type[Any], dict[str, Any]]] = {
     m.ClockPing: {"type": "string", "pattern": f"^{_CLOCK_TEXT}0{{16}}$", "minLength": 28, "maxLength": 28},
     m.ClockReply: {"type": "string", "pattern": f"^{_CLOCK_TEXT}[0-9]{{16}}$", "minLength": 28, "maxLength": 28},
-    m.Presence: {"type": "string", "pattern": "^(?:ready [0-9](?: [1-9][0-9]{0,6})?|(?:disconnected|lost) [0-9])$"},
+    m.Presence: {
+        "type": "string",
+        "pattern": "^(?:ready [0-9](?: [1-9][0-9]{0,6})?(?: [a-z]{1,10})?|(?:disconnected|lost) [0-9])$",
+        "examples": ["ready 0", "ready 0 850", "ready 0 drums", "ready 0 850 drums", "lost 0"],
+    },
     m.Assignment: {"type": "string", "pattern": f"^(?:-|{RoomId.pattern.pattern})?$"},
     m.Midi: {
         "type": "string",

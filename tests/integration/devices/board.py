@@ -33,7 +33,9 @@ def trusted():
 
 
 async def main():
-    device = Device(told["host"], told["port"], told["username"], told["password"], on_note=heard, ssl=trusted())
+    device = Device(
+        told["host"], told["port"], told["username"], told["password"], on_note=heard, ssl=trusted(), instrument="bells"
+    )
     running = asyncio.create_task(device.run())
     left = told["beats"]
     while left:

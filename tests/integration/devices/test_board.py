@@ -125,8 +125,9 @@ def test_after_a_sleep_a_board_comes_back_at_a_bar(
 
 
 @pytest.mark.rule("PRES-4")
+@pytest.mark.rule("PRES-6")
 async def test_a_board_tells_by_how_much_its_clock_may_be_off(micropython: str, school: Any) -> None:
-    """It stands beside its name within seconds, as any other device's."""
+    """It stands beside its name within seconds, as any other device's, and so does what it plays."""
     room = school.room()
     with board(micropython, school, "d-board-4", beats=1000):
         await asyncio.to_thread(school.assign, room, "d-board-4")
@@ -138,6 +139,7 @@ async def test_a_board_tells_by_how_much_its_clock_may_be_off(micropython: str, 
 
             await wait_until_async(lambda: told_ms() is not None, timeout_s=WITHIN_S, what="the board to have told")
             assert 0 < (told_ms() or 0) < 1000
+            assert ear.members[Subject("d-board-4")].instrument == "bells"
 
 
 async def test_a_board_moves_with_its_assignment(micropython: str, school: Any) -> None:

@@ -35,10 +35,16 @@ async def hearing(device: Device, **options: Any) -> tuple[asyncio.Queue[Any], a
 
 
 @pytest.mark.rule("PRES-2")
+@pytest.mark.rule("PRES-6")
 async def test_a_device_joins_by_code_and_is_on_the_roster(school: Any) -> None:
-    """Joined by code as typed by hand, it knows its room, its name, the time within a few ms, and its classmates."""
+    """Joined by code as typed by hand, it knows its room, its name, the time within a few ms, and its classmates, who
+    read what it plays; with a word that no roster shows it does not begin.
+    """
     room = school.room()
-    async with Device.join(school.stack.url, school.tenant, room.lower().replace("-", " "), nickname="Drum") as drum:
+    with pytest.raises(ValueError, match="'kazoo' is no instrument"):
+        Device.join(school.stack.url, school.tenant, room, instrument="kazoo")
+    typed = room.lower().replace("-", " ")
+    async with Device.join(school.stack.url, school.tenant, typed, nickname="Drum", instrument="drums") as drum:
         bound_us = await asyncio.wait_for(drum.synced(), WITHIN_S)
         assert drum.room == room
         assert drum.name == "Drum"
@@ -50,6 +56,7 @@ async def test_a_device_joins_by_code_and_is_on_the_roster(school: Any) -> None:
         async with Device.join(school.stack.url, school.tenant, room) as other:
             await wait_until_async(lambda: subject in other.members, what="the classmate on the roster")
             assert other.subject != subject
+            assert other.members[subject].instrument == "drums"
 
 
 @pytest.mark.rule("TEMPO-1")

@@ -17,7 +17,8 @@ from bandroom.cli.main import app
 from bandroom.mqtt import Connection, Credential, Tcp, connect
 from bandroom.mqtt.client import Incoming
 from bandroom.wire.ids import RoomId, Subject, TenantId
-from bandroom.wire.messages import Presence
+from bandroom.wire.messages import Beat, Presence, Tempo
+from bandroom.wire.tempo import from_message
 from bandroom.wire.topics import Filter, Room, presence
 
 _numbers = itertools.count()
@@ -125,6 +126,19 @@ class School:
                 await connection.publish(here, Presence("ready"))
                 yield ear
                 listening.cancel()
+
+
+def is_on_its_grid(ear: Ear) -> int:
+    """Checks every beat that was heard against the map of its revision; returns how many there were."""
+    maps = {i.message.rev: from_message(i.message) for i in ear.heard if isinstance(i.message, Tempo)}
+    beats = [i.message for i in ear.heard if isinstance(i.message, Beat)]
+    for beat in beats:
+        due = maps[beat.rev].beat(beat.n)
+        assert due is not None
+        assert abs(due.t - beat.t) <= 1, beat
+    numbers = [beat.n for beat in beats]
+    assert numbers == sorted(set(numbers))
+    return len(beats)
 
 
 @pytest.fixture

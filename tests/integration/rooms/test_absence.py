@@ -59,6 +59,7 @@ async def test_a_warning_is_retained_and_taken_back_when_somebody_comes(
                 )
 
 
+# With the service's time hurried, and so in every run of the tests, it is in test_long_drills.py.
 @pytest.mark.soak
 @pytest.mark.rule("PRES-5")
 async def test_ghosts_leave_and_quiet_boards_stay(school: School) -> None:

@@ -16,10 +16,9 @@ from bandroom.paths import Home
 from bandroom.testing import wait_until, wait_until_async
 from bandroom.wire.ids import TenantId
 from bandroom.wire.messages import Beat, RoomInfo, Tempo
-from bandroom.wire.tempo import from_message
 from bandroom.wire.topics import Filter, Leaf
 
-from .conftest import Ear, School
+from .conftest import School, is_on_its_grid
 
 StartStack = Callable[..., Any]
 
@@ -30,19 +29,6 @@ def lincoln(stack: Any) -> Iterator[School]:
     headers = {"Authorization": f"Bearer {stack.owner_token}"}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=60) as http:
         yield School(stack, TenantId("lincoln"), http)
-
-
-def is_on_its_grid(ear: Ear) -> int:
-    """Checks every beat that was heard against the map of its revision; returns how many there were."""
-    maps = {i.message.rev: from_message(i.message) for i in ear.heard if isinstance(i.message, Tempo)}
-    beats = [i.message for i in ear.heard if isinstance(i.message, Beat)]
-    for beat in beats:
-        due = maps[beat.rev].beat(beat.n)
-        assert due is not None
-        assert abs(due.t - beat.t) <= 1, beat
-    numbers = [beat.n for beat in beats]
-    assert numbers == sorted(set(numbers))
-    return len(beats)
 
 
 async def test_the_disk_is_full_in_the_middle_of_a_lesson(start_stack: StartStack, home: Home) -> None:
@@ -97,6 +83,7 @@ async def test_the_disk_is_full_in_the_middle_of_a_lesson(start_stack: StartStac
             assert is_on_its_grid(ann) > 0
 
 
+# With the service's time hurried, and so in every run of the tests, it is in test_long_drills.py.
 @pytest.mark.soak
 async def test_the_broker_is_away_for_half_a_minute(start_stack: StartStack, home: Home) -> None:
     """Hung, then on again: each command meanwhile is answered and recorded; afterwards all hear the last state, and the

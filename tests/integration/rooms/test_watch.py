@@ -64,7 +64,7 @@ async def view(school: School, room: Room) -> AsyncIterator[View]:
 
 
 async def test_every_key_and_what_it_shows(school: School) -> None:
-    """c, t, m, l and digits do what they say; notes, clock and dropped messages stand in the player's line."""
+    """c, t, m, l, digits, arrows and x do what they say; notes, clock and what was dropped stand in the line."""
     room = school.room(bpm=240)
     assert school.post("/settings", {"limits": {"client_msgs": {"rate": 5, "burst": 20}}}).status_code == 200
     heard = [Filter(leaf, room.tenant, room.room) for leaf in (Leaf.ROOM, Leaf.TEMPO)]
@@ -90,6 +90,10 @@ async def test_every_key_and_what_it_shows(school: School) -> None:
         await screen.shows("muted")
         screen.press("1")
         await room_is(lambda info: not info.muted, "Ann unmuted")
+        screen.press("\x1b[Bx")
+        await room_is(lambda info: ann.sub in info.muted, "Ann muted by the mark")
+        screen.press("x")
+        await room_is(lambda info: not info.muted, "Ann unmuted by the mark")
         screen.press("s")
         await screen.shows("240 bpm", "beat")
         screen.press("s")

@@ -1,7 +1,9 @@
 """The live view: what it shows of what it heard, and what its keys mean."""
 
+import time
+
 import pytest
-from bandroom.cli.watch import command_of
+from bandroom.cli.watch import command_of, keys_of
 from bandroom.cli.watch_board import Board
 from bandroom.mqtt import Incoming
 from bandroom.wire.ids import RoomId, Subject, TenantId
@@ -41,6 +43,17 @@ def test_it_shows_the_worst_clock(board: Board) -> None:
     shown = text(board, 0)
     assert "clocks within 2.3 ms" in shown
     assert "0.4" in shown
+
+
+def test_it_shows_since_when_and_with_what(board: Board) -> None:
+    """The hour of coming by this machine's clock, and the instrument where one was told."""
+    since_us = int(time.time() * 1e6)
+    member = Member(name="Bob", kind="device", state="ready", since=since_us, instrument="xylophone")
+    board.hear(heard(HERE.member(Subject("d-bob")), member), 0)
+    (line,) = [line for line in text(board, 0).splitlines() if "Bob" in line]
+    assert line.split()[3:] == ["device", "xylophone", time.strftime("%H:%M", time.localtime(since_us / 1e6))]
+    (other,) = [line for line in text(board, 0).splitlines() if "Ann" in line]
+    assert "1970" in other or "1969" in other  # of another day: with the date
 
 
 def test_it_shows_beat_names_activity_mutes_and_limits(board: Board) -> None:
@@ -111,3 +124,50 @@ def test_nobody_is_shown_who_left_while_it_could_not_hear(board: Board) -> None:
     """After a loss of the broker the roster is what is told anew."""
     board.lose()
     assert "nobody is here" in text(board, 1)
+
+
+def test_a_class_of_thirty_fits_a_small_terminal(board: Board) -> None:
+    """Eighty columns by twenty-four lines: one line a pupil, the keys are always there, and every pupil can be marked
+    and muted, the page following the mark.
+    """
+    for number in range(29):
+        member = Member(
+            name=f"Royal Kangaroo {number + 10}",
+            kind="student",
+            state="ready",
+            since=1_800_000_000_000_000 + number,
+            err=1.2,
+            instrument="percussion",
+        )
+        board.hear(heard(HERE.member(Subject(f"s-{number}")), member), 0)
+
+    def lines() -> list[str]:
+        console = Console(width=80, height=24)
+        with console.capture() as captured:
+            console.print(board.render(0, console.height))
+        return captured.get().rstrip("\n").splitlines()
+
+    assert len(lines()) <= 24
+    assert "q quit" in "".join(lines())
+    assert "1 to 17 of 30" in lines()[-1]
+    assert sum("Royal" in line or "Ann" in line for line in lines()) == 17
+    assert command_of("x", board, 0) is None
+    for _ in range(40):
+        assert command_of("down", board, 0) is None
+    assert "14 to 30 of 30" in lines()[-1]
+    assert len(lines()) <= 24
+    assert command_of("x", board, 0) == {"cmd": "mute", "who": "s-28"}
+    assert command_of("up", board, 0) is None
+    assert command_of("x", board, 0) == {"cmd": "mute", "who": "s-27"}
+    board.hear(heard(HERE.member(Subject("s-27")), None), 0)
+    assert command_of("x", board, 0) is None
+    assert command_of("up", board, 0) is None
+    assert board.marked == "s-28"
+
+
+def test_keys_are_told_apart() -> None:
+    """Letters one by one; arrows as such, in both of the forms that terminals have; other long ones are no key."""
+    assert keys_of("st\x1b[A\x1bOBq") == ["s", "t", "up", "down", "q"]
+    assert keys_of("\x1b[C\x1b[3~\x1b[1;5A") == ["", "", "up"]
+    assert keys_of("\x1b") == ["\x1b"]
+    assert command_of("", Board("MUSIC-1234", "MUSIC-1234"), 0) is None

@@ -79,9 +79,7 @@ class Plane:
         taken, self.effects = list(self.effects), []
         for effect in taken:
             if isinstance(effect, TellGate):
-                self.gate.append(effect.entries)
-                if effect.anew:
-                    self.control.compact_gate()
+                self.control.tell_gate(effect)
         return taken
 
     @property

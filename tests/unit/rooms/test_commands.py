@@ -7,7 +7,7 @@ import pytest
 from bandroom.auth.owner import Owner
 from bandroom.rooms.control import Teacher
 from bandroom.rooms.effects import Clear, Publish, TellGate
-from bandroom.rooms.life import CHANGES, STATE_COMMANDS
+from bandroom.rooms.life import COMMANDS, TABLE, Event
 from bandroom.store import RoomState
 from bandroom.wire.ids import RoomId, Subject
 from bandroom.wire.messages import Assignment, Member, Presence, RoomInfo, Tempo
@@ -156,10 +156,10 @@ def test_the_table_of_states_holds(music: Plane, state: RoomState, cmd: str) -> 
     if cmd in ("mute", "unmute"):
         arguments = {"who": "Ann"}
     reply = music.do(cmd, **arguments)
-    if cmd in STATE_COMMANDS:
-        expected = CHANGES.get((state, cmd))
-        assert reply.ok == (expected is not None)
-        assert music.room().state is (expected or state)
+    if cmd in COMMANDS:
+        step = TABLE.get((state, Event(cmd)))
+        assert reply.ok == (step is not None)
+        assert music.room().state is (state if step is None else step.state)
     else:
         assert reply.err == ("closed" if state is RoomState.CLOSED else None)
         assert music.room().state is state

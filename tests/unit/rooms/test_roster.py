@@ -64,6 +64,33 @@ def test_the_roster_carries_how_far_off_a_clock_may_be() -> None:
     assert roster.worst_errors_ms(LINCOLN) == {}
 
 
+@pytest.mark.rule("PRES-6")
+def test_the_roster_carries_what_is_played() -> None:
+    """What a client says counts, and changes with each word of it; where it says nothing, what is on record. It stays
+    with who is lost, and an older connection's end does not take it away.
+    """
+    place = Place(MUSIC, "Ann", "device", "bells")
+    roster = Roster(lambda tenant, sub: place)
+
+    def plays(said: Presence) -> list[str | None]:
+        effects = roster.hear(LINCOLN, ANN, said, 0)
+        return [e.message.instrument for e in effects if isinstance(e, Publish) and isinstance(e.message, Member)]
+
+    assert plays(Presence("ready", 0)) == ["bells"]
+    assert plays(Presence("ready", 0, None, "drums")) == ["drums"]
+    assert plays(Presence("ready", 0, None, "drums")) == []
+    assert plays(Presence("ready", 1, 850, "harp")) == ["harp"]
+    assert hear(roster, Presence("lost", 0)) == [(PRESENCE, "ready 1 850 harp")]
+    assert plays(Presence("lost", 1)) == ["harp"]
+    assert plays(Presence("ready", 1)) == ["bells"]
+    place = Place(MUSIC, "Ann", "device")
+    (cleared,) = roster.refresh(LINCOLN, ANN)
+    assert isinstance(cleared, Publish)
+    assert isinstance(cleared.message, Member)
+    assert cleared.message.instrument is None
+    assert b"instrument" not in cleared.message.encode()
+
+
 def test_who_is_lost_stays_a_minute_and_comes_back_with_the_time_of_coming() -> None:
     """A short loss keeps the line; after a minute line and presence are cleared."""
     roster = a_roster()

@@ -40,6 +40,7 @@ def test_a_database_of_an_earlier_schema_opens_with_all_it_held(dump: Path, tmp_
             ("d-drum-3", 2, "MUSIC-1234")
         ]
         assert lincoln.mutes(room.room) == ["s-7f3k2"]
+        assert lincoln.devices()[0].instrument == ("drums" if int(dump.stem.removeprefix("v")) >= 4 else None)
 
 
 def test_an_old_database_brought_up_equals_a_new_one(tmp_path: Path) -> None:

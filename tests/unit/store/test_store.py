@@ -79,7 +79,7 @@ def test_a_tenant_cannot_write_anothers_rows(store: Store) -> None:
 
 
 def test_a_code_is_one_rooms_as_long_as_that_room_is_open_or_rests(store: Store) -> None:
-    """The partial index refuses a second room with the code; after purge it is free."""
+    """The partial index refuses a second room with the code; once it is deleted the code is free."""
     lincoln = store.for_tenant(LINCOLN)
     closed = a_room(state=RoomState.CLOSED, closed_at=NOW, rests_until=NOW + 86400)
     for first in (a_room(), closed):
@@ -89,10 +89,7 @@ def test_a_code_is_one_rooms_as_long_as_that_room_is_open_or_rests(store: Store)
             lincoln.put_room(a_room(room="TABLE-0001", join_code=JoinCode("MUSIC-1234")))
         assert not lincoln.code_is_free(JoinCode("MUSIC-1234"))
     with store.transaction():
-        store.purge(NOW + 86399, wall_s=0, commands_before_s=0)
-    assert lincoln.room(MUSIC) is not None
-    with store.transaction():
-        store.purge(NOW + 86400, wall_s=0, commands_before_s=0)
+        lincoln.delete_room(MUSIC)
     assert lincoln.room(MUSIC) is None
     assert lincoln.code_is_free(JoinCode("MUSIC-1234"))
 
@@ -104,10 +101,10 @@ def test_deleting_a_room_deletes_all_it_held(store: Store) -> None:
         lincoln.put_room(a_room(state=RoomState.CLOSED, closed_at=NOW, rests_until=NOW + 1))
         lincoln.put_member(a_member("s-1", "Blue Fox 1"))
         lincoln.mute(MUSIC, Subject("s-1"))
-        lincoln.enroll(Subject("d-drum-3"), "Drum", NOW)
+        lincoln.enroll(Subject("d-drum-3"), "Drum", None, NOW)
         lincoln.assign(Subject("d-drum-3"), MUSIC)
         lincoln.keep_answer(MUSIC, "owner", "1", "digest", "{}", NOW)
-        store.purge(NOW + 1, wall_s=0, commands_before_s=0)
+        lincoln.delete_room(MUSIC)
     assert lincoln.members(MUSIC) == []
     assert lincoln.mutes(MUSIC) == []
     assert [device.room for device in lincoln.devices()] == [None]
@@ -131,8 +128,8 @@ def test_enrolling_again_raises_generation_and_floor(store: Store) -> None:
     """A device's old password stops working when it is enrolled again, and all of them when it is revoked."""
     lincoln, drum = store.for_tenant(LINCOLN), Subject("d-drum-3")
     with store.transaction():
-        first = lincoln.enroll(drum, "Drum", NOW)
-        second = lincoln.enroll(drum, "Drum", NOW)
+        first = lincoln.enroll(drum, "Drum", None, NOW)
+        second = lincoln.enroll(drum, "Drum", None, NOW)
     assert [(d.generation, d.floor) for d in (first, second)] == [(1, 1), (2, 2)]
     with store.transaction():
         assert lincoln.revoke_device(drum, NOW)
@@ -141,7 +138,7 @@ def test_enrolling_again_raises_generation_and_floor(store: Store) -> None:
     assert device is not None
     assert (device.generation, device.floor) == (2, 3)
     with store.transaction():
-        assert lincoln.enroll(drum, "Drum", NOW).floor == 3
+        assert lincoln.enroll(drum, "Drum", None, NOW).floor == 3
 
 
 def test_a_transaction_is_kept_whole_or_not_at_all(store: Store) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from bandroom.wire import packet_size, schema
 from bandroom.wire.ids import RoomId, Subject, TenantId
+from bandroom.wire.instruments import INSTRUMENTS
 from bandroom.wire.topics import SHAPES, Leaf
 
 ROOT = Path(__file__).parents[3]
@@ -52,6 +53,13 @@ def test_patterns_in_schemas_are_the_models_own(leaf: Leaf) -> None:
         SHAPES[leaf].model.decode(text.encode("latin-1"))
     else:
         assert json.dumps(found)
+
+
+@pytest.mark.rule("PRES-6")
+def test_the_list_of_instruments_is_the_one_there_is() -> None:
+    """The words in docs/protocol.md are those that the models take, all of them."""
+    told = PROTOCOL.partition("**PRES-6**")[2].partition("; another word")[0].partition("one of")[2]
+    assert tuple(re.findall(r"`([a-z]+)`", told)) == INSTRUMENTS
 
 
 @pytest.mark.rule("SIZE-1")

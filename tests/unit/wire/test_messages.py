@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from bandroom.wire import messages as m
+from bandroom.wire.instruments import INSTRUMENTS
 from bandroom.wire.message import MAX_PAYLOAD, BadMessage
 from bandroom.wire.topics import SHAPES
 from hypothesis import given, settings
@@ -219,6 +221,32 @@ def test_ready_may_say_how_far_off_the_clock_is() -> None:
     for state, error_us in (("lost", 5), ("ready", 0), ("ready", m.MAX_ERROR_US + 1)):
         with pytest.raises(BadMessage):
             m.Presence(state, 0, error_us)  # type: ignore[arg-type]
+
+
+@pytest.mark.rule("PRES-6")
+def test_ready_may_say_what_is_played() -> None:
+    """A word of the list behind `ready`, its error bound or not; one that a later list may have is `other`; anything
+    else is no presence, and no other text can come onto a roster by this way.
+    """
+    for text, error_us, instrument in (("ready 3 drums", None, "drums"), ("ready 3 850 bells", 850, "bells")):
+        said = m.Presence.decode(text.encode())
+        assert (said.state, said.digit, said.error_us, said.instrument) == ("ready", 3, error_us, instrument)
+        assert said.encode() == text.encode()
+    for word in INSTRUMENTS:
+        assert m.Presence.decode(f"ready 0 {word}".encode()).instrument == word
+        assert re.fullmatch("[a-z]{1,10}", word)
+    assert m.Presence.decode(b"ready 0 theremin").instrument == "other"
+    for wrong in ("lost 0 drums", "disconnected 0 drums", "ready 0 Drums", "ready 0 drums 850", "ready 0 drums bells",
+                  "ready 0 drums ", "ready 0  drums", "ready 0 glockenspiel", "ready 0 dr\u00fcms", "ready drums",
+                  "ready 0 <b>", "ready 0 850drums"):  # fmt: skip
+        assert decode_or_drop(m.Presence, wrong.encode()) is None, wrong
+    for state, instrument in (("lost", "drums"), ("ready", "theremin"), ("ready", "")):
+        with pytest.raises(BadMessage):
+            m.Presence(state, 0, None, instrument)  # type: ignore[arg-type]
+    line = {"name": "Ann", "kind": "student", "state": "ready", "since": 1}
+    assert m.Member.decode(json.dumps(line).encode()).instrument is None
+    assert m.Member.decode(json.dumps({**line, "instrument": "harp"}).encode()).instrument == "harp"
+    assert decode_or_drop(m.Member, json.dumps({**line, "instrument": "rude word"}).encode()) is None
 
 
 @pytest.mark.rule("MSG-6")

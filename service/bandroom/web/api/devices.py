@@ -1,4 +1,4 @@
-"""Devices: enroll, list, revoke, assign."""
+"""Devices: enroll, list, revoke, assign, and say what they play."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bandroom.web.body import StrictRoute
 from bandroom.web.deps import Body, Director, TheSite
 from bandroom.web.errors import responses
 from bandroom.wire.ids import RoomId, Subject, TenantId
+from bandroom.wire.instruments import Instrument
 
 router = APIRouter(prefix="/api/tenants/{tenant}", tags=["devices"], route_class=StrictRoute)
 
@@ -23,6 +24,13 @@ class DeviceBody(Body):
     sub: Subject
     name: Annotated[str, Field(max_length=100)] | None = None
     room: RoomId | None = None
+    instrument: Instrument | None = Field(None, description="for the roster, unless the device itself says otherwise")
+
+
+class InstrumentBody(Body):
+    """What a device plays; null, or left out: nobody says."""
+
+    instrument: Instrument | None = None
 
 
 class AssignBody(Body):
@@ -40,6 +48,7 @@ class DeviceAnswer(BaseModel):
     generation: int
     enrolled_at: int
     revoked_at: int | None
+    instrument: Instrument | None
     room: str | None
 
     @classmethod
@@ -52,6 +61,7 @@ class DeviceAnswer(BaseModel):
             generation=row.generation,
             enrolled_at=row.enrolled_at,
             revoked_at=row.revoked_at,
+            instrument=row.instrument,
             room=row.room,
         )
 
@@ -76,7 +86,7 @@ async def list_devices(tenant: TenantId, _: Director, site: TheSite) -> list[Dev
 async def enroll(tenant: TenantId, _: Director, body: DeviceBody, site: TheSite) -> EnrollAnswer:
     """A device's credential. Enrolling again raises the generation: the credential before stops working."""
     control, service = site.service.control, site.service
-    made = await service.call(admin.enroll_device, control, tenant, body.sub, body.name, body.room)
+    made = await service.call(admin.enroll_device, control, tenant, body.sub, body.name, body.room, body.instrument)
     await service.in_force()
     return EnrollAnswer(
         **DeviceAnswer.of(made.device).model_dump(),
@@ -99,4 +109,13 @@ async def assign(tenant: TenantId, sub: Subject, _: Director, body: AssignBody, 
     """Bring a device into a room, or with null out of any."""
     row = await site.service.call(admin.assign_device, site.service.control, tenant, sub, body.room)
     await site.service.in_force()
+    return DeviceAnswer.of(row)
+
+
+@router.post("/devices/{sub}/instrument", responses=responses(401, 403, 404))
+async def set_instrument(
+    tenant: TenantId, sub: Subject, _: Director, body: InstrumentBody, site: TheSite
+) -> DeviceAnswer:
+    """Say what a device plays, for the roster; its credential stays as it is."""
+    row = await site.service.call(admin.set_instrument, site.service.control, tenant, sub, body.instrument)
     return DeviceAnswer.of(row)

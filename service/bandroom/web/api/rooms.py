@@ -20,6 +20,7 @@ from bandroom.web.deps import Body, Director, Site, TheSite
 from bandroom.web.errors import STATUS, ApiError, responses
 from bandroom.wire import tempo as wire_tempo
 from bandroom.wire.ids import JoinCode, RoomId, TenantId
+from bandroom.wire.instruments import Instrument
 from bandroom.wire.messages import BadMessage, Command, Tempo
 
 router = APIRouter(prefix="/api/tenants/{tenant}", tags=["rooms"], route_class=StrictRoute)
@@ -67,6 +68,7 @@ class MemberAnswer(BaseModel):
     since: int | None = Field(description="server time in µs when the member connected")
     muted: bool
     err: float | None = Field(None, description="ms: the member's clock is off by no more, as far as it knows")
+    instrument: Instrument | None = Field(None, description="what the member plays; null: nobody has said")
 
 
 class RoomDetail(RoomAnswer):
@@ -113,8 +115,8 @@ def _members(control: Control, row: RoomRow) -> list[MemberAnswer]:
     rows = control.store.for_tenant(row.tenant)
     muted = set(rows.mutes(row.room))
     present = {line.sub: line.member for line in control.roster.present(row.tenant, row.room)}
-    known = {m.sub: (m.name, m.sub.role.value) for m in rows.members(row.room) if m.kicked_at is None}
-    known |= {device.sub: (device.name, "device") for device in rows.devices_in(row.room)}
+    known = {m.sub: (m.name, m.sub.role.value, None) for m in rows.members(row.room) if m.kicked_at is None}
+    known |= {device.sub: (device.name, "device", device.instrument) for device in rows.devices_in(row.room)}
     return [
         MemberAnswer(
             sub=sub,
@@ -124,8 +126,9 @@ def _members(control: Control, row: RoomRow) -> list[MemberAnswer]:
             since=present[sub].since if sub in present else None,
             muted=row.all_muted or sub in muted,
             err=present[sub].err if sub in present else None,
+            instrument=present[sub].instrument if sub in present else instrument,
         )
-        for sub, (name, kind) in known.items()
+        for sub, (name, kind, instrument) in known.items()
     ]
 
 

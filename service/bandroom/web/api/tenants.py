@@ -154,6 +154,8 @@ async def delete_tenant(tenant: TenantId, _: TheOwner, body: DeleteBody, site: T
     """Delete a tenant with its rooms, pupils, devices and teachers; their connections end."""
     if body.confirm != tenant:
         raise ApiError(422, "bad_request", f"confirm must be {tenant}, the tenant that is to be deleted")
+    await site.service.call(schools.close_all, site.service.control, tenant)
+    await site.service.in_force()
     gone = await site.service.call(schools.delete_tenant, site.service.control, tenant)
     await site.service.in_force()
     return DeletedAnswer(

@@ -55,6 +55,8 @@ function bindMidi(page) {
   keyboards.addEventListener("message", (event) => page.mine.playMidi(event.detail.data));
   keyboards.addEventListener("change", (event) => {
     const { names } = event.detail;
+    page.hasKeyboard = names.length > 0;
+    page.tellInstrument();
     setText("midi-state", names.length ? `Playing: ${names.join(", ")}` : "No keyboard found: plug one in.");
   });
   const refused = "The browser was told not to allow MIDI here. Allow it beside the address, then try again.";
@@ -75,7 +77,10 @@ export function bindControls(page) {
   bindMidi(page);
   bind("calm", "calm", Boolean, () => undefined);
   bind("hear-others", "hearOthers", Boolean, (on) => { if (!on) page.others.silence(); });
-  bind("kit", "kit", String, (kit) => page.pads.setKit(kit));
+  bind("kit", "kit", String, (kit) => {
+    page.pads.setKit(kit);
+    page.tellInstrument();
+  });
   bind("volume", "volume", Number, (percent) => {
     // Loudness is heard as a power of the level.
     page.sound.clickVolume = (percent / 100) ** 2;

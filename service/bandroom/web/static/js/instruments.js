@@ -69,7 +69,8 @@ export class Instruments {
     });
     move.setAttribute("aria-label", `${label}: ${device.name}`);
     if (away) line.classList.add("here");
-    line.append(span("name", device.name), span("what", `${device.sub} · ${where}`), move);
+    const what = [device.sub, device.instrument, where].filter(Boolean).join(" · ");
+    line.append(span("name", device.name), span("what", what), move);
     return line;
   }
 }

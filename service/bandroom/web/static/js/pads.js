@@ -1,8 +1,8 @@
 // Four pads: finger, mouse, or the keys A S D F. They sound here at once; the others get the note.
 
 export const KITS = Object.freeze({
-  drums: { channel: 9, pads: [["Kick", 36], ["Snare", 38], ["Hi-hat", 42], ["Clap", 39]] },
-  tones: { channel: 0, pads: [["C", 60], ["D", 62], ["E", 64], ["G", 67]] },
+  drums: { channel: 9, instrument: "drums", pads: [["Kick", 36], ["Snare", 38], ["Hi-hat", 42], ["Clap", 39]] },
+  tones: { channel: 0, instrument: "bells", pads: [["C", 60], ["D", 62], ["E", 64], ["G", 67]] },
 });
 export const KEYS = Object.freeze(["KeyA", "KeyS", "KeyD", "KeyF"]);
 const VELOCITY = 96;
@@ -48,6 +48,11 @@ export class Pads extends EventTarget {
     this.#kit.pads.forEach(([label], i) => {
       this.#buttons[i].querySelector(".label").textContent = label;
     });
+  }
+
+  /** What the pads sound like, in the roster's word. */
+  get instrument() {
+    return this.#kit.instrument;
   }
 
   releaseAll() {

@@ -56,6 +56,7 @@ export class RoomPage extends EventTarget {
   }
 
   client = null;
+  hasKeyboard = false;
   map = null;
   info = null;
   #rev = -1;
@@ -86,6 +87,7 @@ export class RoomPage extends EventTarget {
     this.client.addEventListener("up", () => this.clock.start());
     this.client.addEventListener("online", (event) => this.#onOnline(event.detail.denied));
     this.client.addEventListener("message", (event) => this.#onMessage(event.detail));
+    this.tellInstrument();
     this.client.start();
     this.metronome.start();
     $("room-title").focus();
@@ -108,6 +110,11 @@ export class RoomPage extends EventTarget {
     show("link-state", false);
     show("closing", false);
     this.dispatchEvent(new CustomEvent("left", { detail: { why, detail } }));
+  }
+
+  /** Say what is played here: a keyboard where one is plugged in and let in, else what the pads sound like. */
+  tellInstrument() {
+    this.client?.tellInstrument(this.hasKeyboard ? "keyboard" : this.pads.instrument);
   }
 
   /** The room goes by another code from now on. */

@@ -72,6 +72,7 @@ export class RoomClient extends EventTarget {
   #renewTimer = null;
   #stopped = false;
   #told = null;
+  #instrument = "";
 
   start() {
     this.#stopped = false;
@@ -146,9 +147,17 @@ export class RoomClient extends EventTarget {
     this.announce();
   }
 
+  /** What is played here, for the roster: a word of the protocol's list. Teachers and screens are shown without. */
+  tellInstrument(word) {
+    if (this.session.role !== "student" || word === this.#instrument) return;
+    this.#instrument = word;
+    if (this.online) this.announce();
+  }
+
   #ready(mqtt) {
     const error = this.#told ? ` ${this.#told.bound}` : "";
-    mqtt.publish(this.#presenceTopic(), `ready ${mqtt.bandroomDigit}${error}`, publishOptions("presence"));
+    const instrument = this.#instrument ? ` ${this.#instrument}` : "";
+    mqtt.publish(this.#presenceTopic(), `ready ${mqtt.bandroomDigit}${error}${instrument}`, publishOptions("presence"));
   }
 
   #presenceTopic() {

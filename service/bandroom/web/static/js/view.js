@@ -1,6 +1,7 @@
 // What is seen of the room. Names and texts from others go into the page as text, never as markup.
 
 import { noteName } from "./pads.js";
+import { agoText } from "./times.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -8,6 +9,9 @@ const $ = (id) => document.getElementById(id);
 const PULSE_BPM = 170;
 const SHOWN_MS = 350;
 const DROPS_SHOWN_MS = 10_000;
+/** A word of the protocol's list; "other" says nothing. */
+const INSTRUMENT = /^(?!other$)[a-z]{1,10}$/;
+const AWAY = { lost: "connection lost", disconnected: "has left" };
 const KINDS = { student: "pupil", teacher: "teacher", device: "instrument", viewer: "screen" };
 
 export function setText(id, text) {
@@ -129,12 +133,18 @@ export function clockText(members) {
   return `clocks within ${msText(Math.max(...told))}`;
 }
 
-/** A member's line below the name: what it is, and for the teacher how far off its clock may be. */
-export function whatText(member, isLeading) {
-  if (member.state !== "ready") return "away";
-  const kind = KINDS[member.kind] ?? "";
-  if (!isLeading || !Number.isFinite(member.err) || member.kind === "viewer") return kind;
-  return `${kind} · clock ±${msText(member.err)}`;
+/**
+ * A member's line below the name, as `role` reads it: what it is and plays; for the teacher also since when it is here, and
+ * how far off its clock may be. On a screen, where thirty have to fit, what it plays and no more.
+ */
+export function whatText(member, role = "student") {
+  const plays = INSTRUMENT.test(member.instrument ?? "") ? [member.instrument] : [];
+  if (role === "viewer") return plays.join("");
+  const parts = [AWAY[member.state] ?? KINDS[member.kind] ?? "", ...plays];
+  if (role !== "teacher" || member.kind === "viewer") return parts.join(" · ");
+  if (Number.isSafeInteger(member.since)) parts.push(`since ${agoText(member.since / 1000)}`);
+  if (member.state === "ready" && Number.isFinite(member.err)) parts.push(`clock ±${msText(member.err)}`);
+  return parts.join(" · ");
 }
 
 /** Who is in, and who plays. */
@@ -142,7 +152,7 @@ export class Roster {
   /** `role`: whose page it is; `decorate(sub, item)` may add to a member's line. */
   constructor({ me, role = "student", decorate = () => undefined }) {
     this.me = me;
-    this.isLeading = role === "teacher";
+    this.role = role;
     this.decorate = decorate;
     this.announce = false;
     $("roster").replaceChildren();
@@ -154,7 +164,7 @@ export class Roster {
   /** A member as the service says it; null = gone. */
   set(sub, member) {
     // Screens are nobody to play with; only the teacher has to know of them.
-    if (member?.kind === "viewer" && !this.isLeading) return;
+    if (member?.kind === "viewer" && this.role !== "teacher") return;
     const known = this.#members.get(sub);
     if (!member) {
       known?.item.remove();
@@ -165,7 +175,7 @@ export class Roster {
       entry.member = member;
       entry.name.textContent = sub === this.me ? `${member.name} (you)` : member.name;
       entry.item.classList.toggle("away", member.state !== "ready");
-      entry.what.textContent = whatText(member, this.isLeading);
+      entry.what.textContent = whatText(member, this.role);
       if (!known) this.decorate(sub, entry.item);
       if (!known && this.announce && sub !== this.me) setText("roster-news", `${member.name} is here.`);
     }
@@ -219,7 +229,7 @@ export class Roster {
     const members = [...this.#members.values()].map((entry) => entry.member);
     const here = members.filter((member) => member?.state === "ready" && member.kind !== "viewer");
     const count = here.length === 1 ? "1 is here" : `${here.length} are here`;
-    const clocks = this.isLeading ? clockText(here) : "";
+    const clocks = this.role === "teacher" ? clockText(here) : "";
     setText("roster-count", clocks ? `${count} · ${clocks}` : count);
   }
 }
