@@ -347,6 +347,20 @@ def test_clock_pings_are_answered_for_the_asker(arena: Arena) -> None:
         one.disconnect()
 
 
+@pytest.mark.rule("CLK-2")
+def test_pings_by_topic_alias(arena: Arena) -> None:
+    """The answer is written over the ping, never over what its alias stands for: each use of it is a ping again."""
+    client = arena.attacker(version=5)
+    assert client.subscribe(f"{OURS}/clock/{arena.me}/r") == [0]
+    alias = b"\x23\x00\x01"
+    for n, topic in enumerate((f"{OURS}/clock/{arena.me}/q", "", "")):
+        client.publish(topic, b"abcdefgh %02x 0000000000000000" % n, properties=alias)
+        answer = client.wait_message()
+        assert (answer.topic, answer.payload[:12]) == (f"{OURS}/clock/{arena.me}/r", b"abcdefgh %02x " % n)
+        assert int(answer.payload[12:]) > 0
+    client.disconnect()
+
+
 @pytest.mark.rule("CLK-3")
 @pytest.mark.parametrize(
     ("payload", "qos", "retain"),
