@@ -164,6 +164,25 @@ def test_case_46_delayed_will_after_revocation(arena: Arena) -> None:
     arena.nobody_heard(evil)
 
 
+@pytest.mark.rule("ACL-16")
+@pytest.mark.rule("REV-1")
+def test_case_46_delayed_will_after_the_token_was_withdrawn(arena: Arena) -> None:
+    """The same where not the subject but the one token was withdrawn: nothing of its connection speaks any more."""
+    evil, home, sub = next(EVIL), arena.broker.home, "s-evil31"
+    claims = home.claims("lincoln", "student", sub, "MUSIC-1234")
+    more = {"version": 5, "properties": b"\x11\x00\x00\x00\x3c"}
+    will = Will(f"tenant/lincoln/presence/{sub}", evil, delay_s=1)
+    arena.broker.open(f"lincoln_{sub}", f"lincoln/{sub}", home.token(claims), will=will, **more).vanish()
+    arena.log(f"revokejti lincoln {claims['jti']} {claims['exp']}")
+    later = Will("tenant/lincoln/presence/s-evil32", b"lost 32", delay_s=1)
+    arena.attacker("s-evil32", will=later, **more).vanish()
+    service = arena.victims["the service"]
+    eventually(lambda: b"lost 32" in service.payloads("tenant/lincoln/presence/s-evil32"), "the other one's Will")
+    for one in (sub, "s-evil32"):
+        arena.rooms.publish(f"tenant/lincoln/presence/{one}", b"", 1, True)
+    arena.nobody_heard(evil)
+
+
 @pytest.mark.rule("CRED-5")
 @pytest.mark.parametrize("who", ["rooms", "tempo-0", "tempo-1"])
 @pytest.mark.parametrize("version", [4, 5])
