@@ -189,9 +189,9 @@ def test_critical_extensions(arena: Arena, crit: Any) -> None:
 
 
 @pytest.mark.rule("CRED-3")
-@pytest.mark.parametrize("age_s", [1, 60, 3600, 10**6])
+@pytest.mark.parametrize("age_s", [0, 1, 60, 3600, 10**6])
 def test_case_05_expired(arena: Arena, age_s: int) -> None:
-    """What has expired is void, be it for a second."""
+    """What has expired is void, be it this second."""
     now = int(time.time())
     arena.refused_token(home_signed(arena.broker.home, claims(arena, iat=now - age_s - 60, exp=now - age_s)))
 
