@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import shutil
 import socket
 import tempfile
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from gatekit import Broker, GateHome, SigningKey, build, eventually
+from gatekit import Broker, GateHome, Leg, SigningKey, eventually
 from raw_mqtt import PUBLISH, Client, Message, Refused
 
 OURS = "tenant/lincoln/music_room/MUSIC-1234"
@@ -30,15 +29,12 @@ BEATS_EAR = "the service, for beats"
 
 
 @contextlib.contextmanager
-def running(plugin: Path, log: list[str]) -> Iterator[Broker]:
+def running(leg: Leg, log: list[str]) -> Iterator[Broker]:
     """A broker with the gate, ready for all; a crash of it is an error."""
-    build("all", plugin)
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-    assert program, "no mosquitto: install the package `mosquitto`"
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:  # short: a socket's path is limited to 107 bytes
         home = GateHome(Path(folder) / "home", SigningKey("teacher,student,viewer"), SigningKey("rooms,tempo"))
         home.log(*log)
-        broker = Broker(home, program, plugin / "bandroom_gate.so")
+        broker = Broker(home, leg.program, leg.plugin, env=leg.env)
 
         def serves() -> bool:
             assert broker.process.poll() is None, f"the broker ended:\n{broker.log[-3000:]}"
@@ -209,6 +205,10 @@ class Arena:
         for name, ear in self.victims.items():
             found = [message for _, message in ear.heard[self._since[name] :] if payload in message.payload]
             assert not found, f"{name} heard {found}"
+
+    def topics_since_begin(self, name: str) -> set[str]:
+        """All topics on which this victim has heard something since the attack began."""
+        return {message.topic for _, message in self.victims[name].heard[self._since[name] :]}
 
     def begin(self) -> None:
         """Before an attack: remember where the victims are. The attacker comes as somebody new."""

@@ -12,12 +12,25 @@ for folder in ("attack", "gate"):  # tests are not a package: their helpers lie 
     sys.path.insert(0, str(Path(__file__).parents[1] / folder))
 
 from arena import Arena, running  # noqa: E402
+from gatekit import CACHE, Leg, build_leg  # noqa: E402
+
+LEGS = ["installed", *(pytest.param(name, marks=pytest.mark.soak) for name in ("sanitized", "2.0.21", "2.1"))]
+"""`make test` attacks the installed broker; `make soak` the others, too, and the gate with ASan and UBSan in it."""
+
+
+@pytest.fixture(scope="session", params=LEGS)
+def leg(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Leg:
+    """The broker that is attacked."""
+    found = build_leg(request.param, tmp_path_factory.mktemp("gate-build"))
+    if not found:
+        pytest.skip(f"THIS LEG DID NOT RUN: no mosquitto {request.param} in {CACHE}: fetch-mosquitto.sh brings it")
+    return found
 
 
 @pytest.fixture(scope="session")
-def lasting_arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+def lasting_arena(leg: Leg) -> Iterator[Arena]:
     """The victims, connected once for the whole session: no attack may cost one of them the connection."""
-    with running(tmp_path_factory.mktemp("gate-build"), Arena.LOG) as broker:
+    with running(leg, Arena.LOG) as broker:
         arena = Arena(broker)
         yield arena
         arena.close()

@@ -216,6 +216,98 @@ def test_case_60_a_flood_delays_no_other_school(arena: Arena) -> None:
         assert under <= bound, f"p{part:.0%} {under:.1f} ms under the flood, {before:.1f} ms before"
 
 
+def spent(arena: Arena, school: str, entries: list[str], act: Callable[[], None], *leaves: str) -> tuple[int, float]:
+    """How many messages of a school of its own, with these limits, passed while `act` ran, and for how long it ran."""
+    room = f"tenant/{school}/music_room/MUSIC-1234"
+    arena.log(f"open {school} MUSIC-1234", f"open {school} CHOIR-0001", f"assign {school} d-one MUSIC-1234")
+    arena.log(*(f"limit {school} {entry}" for entry in entries))
+    hearer = arena.broker.service(digit=4)
+    filters = [f"tenant/{school}/music_room/+/{leaf}/+" for leaf in leaves]
+    assert hearer.subscribe(f"{room}/limit/s-marker", *filters) == [0] * (1 + len(filters))
+    ear = Ear("hearer", hearer)
+    began = time.monotonic()
+    act()
+    took = time.monotonic() - began
+    arena.rooms.publish(f"{room}/limit/s-marker", b"end")
+    eventually(lambda: b"end" in ear.payloads(f"{room}/limit/s-marker"), "the marker")
+    hearer.disconnect()
+    return len(ear.heard) - 1, took
+
+
+def pours(arena: Arena, school: str, who: str, leaf: str, payload: bytes, count: int, room: str = "MUSIC-1234") -> None:
+    """A pupil, device or teacher says the same so many times."""
+    open_as = {"s": arena.broker.student, "d": arena.broker.device, "t": arena.broker.teacher}[who[0]]
+    client = open_as(school, who, **({"room": room} if who[0] == "s" else {}))
+    qos = 1 if leaf == "control" else 0
+    body = text(f"tenant/{school}/music_room/{room}/{leaf}/{who}") + (b"\0\1" if qos else b"") + payload
+    client.send(packet(PUBLISH, body, qos << 1) * count)
+    client.settle()
+    client.disconnect()
+
+
+@pytest.mark.rule("LIM-1")
+@pytest.mark.rule("LIM-5")
+@pytest.mark.parametrize(
+    ("limit", "who", "leaf", "size", "at_most"),
+    [
+        ("room_msgs 1 20", "s-one", "note", 1, 20),
+        ("room_msgs 1 20", "s-one", "midi", 3, 20),
+        ("room_msgs 1 20", "d-one", "note", 1, 20),
+        ("tenant_msgs 1 20", "d-one", "midi", 3, 20),
+        ("client_msgs 1 20", "t-one", "note", 1, 20),
+        ("control_msgs 1 20", "t-one", "control", 1, 20),
+        ("room_bytes 1 10000", "s-one", "note", 954, 10),
+        ("tenant_bytes 1 10000", "s-one", "note", 954, 10),
+        ("client_bytes 1 10000", "t-one", "note", 954, 10),
+        ("client_bytes 1 1000", "s-one", "note", 0, 22),
+    ],
+)
+def test_what_counts(arena: Arena, limit: str, who: str, leaf: str, size: int, at_most: int) -> None:
+    """Each bucket counts all that it is for, whoever may say it, and bytes are those of topic and payload."""
+    school = f"count-{next(arena.marker)}"
+    passed, took = spent(
+        arena, school, [limit], lambda: pours(arena, school, who, leaf, b"x" * size, 60), "note", "midi", "control"
+    )
+    assert at_most - 2 <= passed <= at_most + took + 1
+
+
+@pytest.mark.rule("LIM-1")
+@pytest.mark.parametrize(
+    ("who", "leaf", "size", "rate", "burst"),
+    [
+        ([("s-x{}", "MUSIC-1234")] * 8, "note", 1, 600, 600),
+        ([("s-x{}", "MUSIC-1234")] * 4 + [("s-x{}", "CHOIR-0001")] * 4, "note", 1, 2000, 600),
+        ([("t-one", "MUSIC-1234")], "control", 1, 10, 40),
+        ([("t-one", "MUSIC-1234")], "note", 954, 16, 32),
+    ],
+    ids=["room", "tenant", "control", "bytes"],
+)
+def test_what_is_allowed_to_whom_nothing_was_said_of(
+    arena: Arena, who: list[tuple[str, str]], leaf: str, size: int, rate: int, burst: int
+) -> None:
+    """The gate's own limits of room, tenant, commands and bytes are in force for a school without any of its own."""
+    school = f"plain-{next(arena.marker)}"
+
+    def act() -> None:
+        for n, (sub, room) in enumerate(who):
+            pours(arena, school, sub.format(n), leaf, b"x" * size, 200, room)
+
+    passed, took = spent(arena, school, [], act, leaf)
+    assert 0.9 * burst <= passed <= burst + rate * (took + 0.1)
+
+
+@pytest.mark.rule("LIM-1")
+def test_subscribing_is_limited_by_rate(arena: Arena) -> None:
+    """One filter asked for over and over is held once, and still costs its asker each time."""
+    school = f"asks-{next(arena.marker)}"
+    arena.log(f"open {school} MUSIC-1234", f"limit {school} subs 1 30")
+    client = arena.broker.student(school)
+    began = time.monotonic()
+    answers = [client.subscribe(f"tenant/{school}/music_room/MUSIC-1234/beat") for _ in range(60)]
+    assert 30 <= answers.count([0]) <= 31 + time.monotonic() - began
+    client.disconnect()
+
+
 @pytest.mark.rule("LIM-1")
 def test_a_sustained_flood_is_put_out(arena: Arena) -> None:
     """Who does not stop is disconnected and kept out for a while; a classmate is not."""
@@ -235,6 +327,7 @@ def test_case_61_connect_storm(arena: Arena) -> None:
     home = arena.broker.home
     good = home.token(home.claims(WILD, "student", arena.me, "MUSIC-1234"))
     address = ("127.0.0.1", arena.broker.port)
+    said, storm_began = arena.broker.log.count("gate: connection from"), time.monotonic()
     for n in range(400):
         password = good if n % 4 == 0 else f"bad {n}"
         with contextlib.suppress(Refused):
@@ -243,6 +336,8 @@ def test_case_61_connect_storm(arena: Arena) -> None:
             began = time.monotonic()
             arena.broker.student("jefferson", "s-late").disconnect()
             assert time.monotonic() - began < 1.0
+    said = arena.broker.log.count("gate: connection from") - said
+    assert 0 < said <= 10 * (time.monotonic() - storm_began + 2), "a storm must not fill the disk with its refusals"
 
 
 def test_case_62_half_open_and_slow_connections(arena: Arena) -> None:
@@ -321,7 +416,10 @@ def test_case_63_malformed_packets(arena: Arena, seed: int) -> None:
                     sock.recv(100)
                 sock.sendall(b"".join(mangled(rng, good) for _ in range(rng.randint(1, 6))))
     arena.rooms.publish(f"tenant/{WILD}/presence/{arena.me}", b"", 1, True)
-    arena.nobody_heard(b"mangled")
+    arena.settle()
+    own = {f"{ROOM}/note/{arena.me}", f"{ROOM}/midi/{arena.me}", f"tenant/{WILD}/presence/{arena.me}"}
+    for topic in arena.topics_since_begin("the service"):
+        assert topic in own or topic.endswith(("/beat", "/note/s-marker")), f"{topic} from a pupil's garbage"
 
 
 def test_the_room_of_the_attacker_still_plays(arena: Arena) -> None:

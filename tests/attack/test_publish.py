@@ -164,6 +164,25 @@ def test_case_46_delayed_will_after_revocation(arena: Arena) -> None:
     arena.nobody_heard(evil)
 
 
+@pytest.mark.rule("ACL-16")
+@pytest.mark.rule("REV-1")
+def test_case_46_delayed_will_after_the_token_was_withdrawn(arena: Arena) -> None:
+    """The same where not the subject but the one token was withdrawn: nothing of its connection speaks any more."""
+    evil, home, sub = next(EVIL), arena.broker.home, "s-evil31"
+    claims = home.claims("lincoln", "student", sub, "MUSIC-1234")
+    more = {"version": 5, "properties": b"\x11\x00\x00\x00\x3c"}
+    will = Will(f"tenant/lincoln/presence/{sub}", evil, delay_s=1)
+    arena.broker.open(f"lincoln_{sub}", f"lincoln/{sub}", home.token(claims), will=will, **more).vanish()
+    arena.log(f"revokejti lincoln {claims['jti']} {claims['exp']}")
+    later = Will("tenant/lincoln/presence/s-evil32", b"lost 32", delay_s=1)
+    arena.attacker("s-evil32", will=later, **more).vanish()
+    service = arena.victims["the service"]
+    eventually(lambda: b"lost 32" in service.payloads("tenant/lincoln/presence/s-evil32"), "the other one's Will")
+    for one in (sub, "s-evil32"):
+        arena.rooms.publish(f"tenant/lincoln/presence/{one}", b"", 1, True)
+    arena.nobody_heard(evil)
+
+
 @pytest.mark.rule("CRED-5")
 @pytest.mark.parametrize("who", ["rooms", "tempo-0", "tempo-1"])
 @pytest.mark.parametrize("version", [4, 5])
@@ -345,6 +364,20 @@ def test_clock_pings_are_answered_for_the_asker(arena: Arena) -> None:
     assert other.heard() == []
     for one in (client, other):
         one.disconnect()
+
+
+@pytest.mark.rule("CLK-2")
+def test_pings_by_topic_alias(arena: Arena) -> None:
+    """The answer is written over the ping, never over what its alias stands for: each use of it is a ping again."""
+    client = arena.attacker(version=5)
+    assert client.subscribe(f"{OURS}/clock/{arena.me}/r") == [0]
+    alias = b"\x23\x00\x01"
+    for n, topic in enumerate((f"{OURS}/clock/{arena.me}/q", "", "")):
+        client.publish(topic, b"abcdefgh %02x 0000000000000000" % n, properties=alias)
+        answer = client.wait_message()
+        assert (answer.topic, answer.payload[:12]) == (f"{OURS}/clock/{arena.me}/r", b"abcdefgh %02x " % n)
+        assert int(answer.payload[12:]) > 0
+    client.disconnect()
 
 
 @pytest.mark.rule("CLK-3")

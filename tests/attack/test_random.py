@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 from arena import running
+from gatekit import Leg
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from two_schools import Stage, TwoSchools
@@ -30,9 +31,9 @@ PHASES = [Phase.generate, *([Phase.shrink] if os.environ.get("BANDROOM_RANDOM_SH
 
 
 @pytest.fixture(scope="module")
-def random_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def random_broker(leg: Leg) -> Iterator[None]:
     """A broker of this module's own, and the service's two connections to it."""
-    with running(tmp_path_factory.mktemp("gate-build"), []) as broker:
+    with running(leg, []) as broker:
         Stage.broker, Stage.rooms = broker, broker.service(keepalive=0)
         Stage.tempo = broker.service("tempo-0", keepalive=0)
         assert Stage.rooms.subscribe("tenant/#") == [0]
@@ -79,6 +80,7 @@ def test_two_schools_at_random() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("leg", ["installed"], indirect=True)
 @pytest.mark.usefixtures("random_broker")
 def test_two_schools_at_random_for_long(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, a million steps or an hour."""

@@ -7,7 +7,7 @@ import struct
 import pytest
 from arena import CHOIR, OURS, THEIRS, Arena
 from gatekit import eventually
-from raw_mqtt import SUBACK, SUBSCRIBE, Client, packet, text
+from raw_mqtt import SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, Client, packet, text
 
 FILTERS = {
     "26": ["#", "/#", "+", "tenant/#", "tenant/lincoln/#", "tenant/lincoln/music_room/#", f"{OURS}/#"],
@@ -209,6 +209,24 @@ def test_case_38_a_packet_too_large(arena: Arena) -> None:
     body = struct.pack(">H", 1) + b"".join(text(f"{THEIRS}/note/{n}") + b"\0" for n in range(5000))
     client.send(packet(SUBSCRIBE, body, 2))
     client.wait_closed()
+
+
+@pytest.mark.rule("ACL-14")
+@pytest.mark.parametrize("version", [4, 5])
+def test_unsubscribing_ends_it(arena: Arena, version: int) -> None:
+    """UNSUBSCRIBE is never refused, whatever it names, and what was granted is delivered no longer."""
+    client = arena.attacker(version=version)
+    assert client.subscribe(f"{OURS}/beat") == [0]
+    client.wait_message()
+    body = struct.pack(">H", 9) + (b"\0" if version == 5 else b"") + b"".join(map(text, (f"{OURS}/beat", "#")))
+    client.send(packet(UNSUBSCRIBE, body, 2))
+    answer = client.until(UNSUBACK).body
+    assert version == 4 or list(answer[3:]) == [0, 0x11]  # 0x11: no subscription existed
+    client.messages.clear()
+    mark = len(arena.victims["classmate"].heard)
+    eventually(lambda: len(arena.victims["classmate"].payloads(f"{OURS}/beat", mark)) >= 3, "beats at the classmate")
+    assert client.heard() == []
+    client.disconnect()
 
 
 def test_filters_that_are_no_mqtt(arena: Arena) -> None:

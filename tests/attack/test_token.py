@@ -143,10 +143,55 @@ def home_signed(home: GateHome, body: dict[str, Any]) -> str:
     return signed(home, good_header(home), body)
 
 
+def said_by_hand(arena: Arena, body: str) -> str:
+    """A token with these claims, letter by letter, and a right signature."""
+    home = arena.broker.home
+    what = f"{b64(json.dumps(good_header(home)).encode())}.{b64(body.encode())}"
+    return f"{what}.{b64(home.people.private.sign(what.encode(), padding.PKCS1v15(), SHA256()))}"
+
+
+@pytest.mark.rule("CRED-1")
+@pytest.mark.parametrize("name", ["tenant", "sub", "role", "room", "exp", "iat", "aud", "iss", "jti", "nbf"])
+def test_a_claim_that_stands_twice(arena: Arena, name: str) -> None:
+    """Of two values another reader may take the other one: the token is refused, first and last, plain and escaped."""
+    good = claims(arena, nbf=int(time.time()) - 1)
+    body = json.dumps(good)
+    arena.broker.open("lincoln_s-evil", "lincoln/s-evil", said_by_hand(arena, body)).disconnect()
+    again = json.dumps({name: good[name]})[1:-1]
+    escaped = again.replace(name, f"\\u{ord(name[0]):04x}{name[1:]}", 1)
+    for more in (again, escaped):
+        arena.refused_token(said_by_hand(arena, f"{body[:-1]}, {more}}}"))
+        arena.refused_token(said_by_hand(arena, f"{{{more}, {body[1:]}"))
+
+
+@pytest.mark.rule("CRED-2")
+def test_a_signature_is_spelled_in_one_way(arena: Arena) -> None:
+    """No padding, no blanks, no bits beyond the last byte, no other alphabet: a token has one spelling."""
+    home = arena.broker.home
+    token = home_signed(home, claims(arena))
+    head, _, signature = token.rpartition(".")
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    assert len(signature) == 342, "256 bytes: four bits of the last letter say nothing"
+    for stray in range(1, 16):
+        arena.refused_token(f"{head}.{signature[:-1]}{digits[digits.index(signature[-1]) + stray]}")
+    for other in (f"{signature}=", f"{signature}==", f"{signature} ", f" {signature}", f"{signature}\n", signature + "A"):
+        arena.refused_token(f"{head}.{other}")
+    if "-" in signature or "_" in signature:
+        arena.refused_token(f"{head}.{signature.replace('-', '+').replace('_', '/')}")
+
+
+@pytest.mark.rule("CRED-2")
+@pytest.mark.parametrize("crit", [[], ["exp"], ["b64"], "exp", "", {}, 1, None, True], ids=repr)
+def test_critical_extensions(arena: Arena, crit: Any) -> None:
+    """A header that demands what the gate does not know is refused, in whatever form it does so."""
+    home = arena.broker.home
+    arena.refused_token(signed(home, good_header(home, crit=crit), claims(arena)))
+
+
 @pytest.mark.rule("CRED-3")
-@pytest.mark.parametrize("age_s", [1, 60, 3600, 10**6])
+@pytest.mark.parametrize("age_s", [0, 1, 60, 3600, 10**6])
 def test_case_05_expired(arena: Arena, age_s: int) -> None:
-    """What has expired is void, be it for a second."""
+    """What has expired is void, be it this second."""
     now = int(time.time())
     arena.refused_token(home_signed(arena.broker.home, claims(arena, iat=now - age_s - 60, exp=now - age_s)))
 
@@ -282,11 +327,8 @@ def test_case_11_extended_authentication(arena: Arena, method: str) -> None:
     """An authentication method of MQTT 5 is no way round the password."""
     name = len(method).to_bytes(2, "big") + method.encode()
     properties = b"\x15" + name + b"\x16\x00\x04data"
-    if len(properties) > 127:  # a length of two bytes
-        return arena.refused("lincoln_s-evil", None, None, version=4)
     arena.refused("lincoln_s-evil", "lincoln/s-evil", None, version=5, properties=properties)
     arena.refused("bandroom_rooms", None, None, version=5, properties=properties)
-    return None
 
 
 @pytest.mark.rule("CRED-8")

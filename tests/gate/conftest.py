@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,23 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests are not a package: their helpers lie beside them
 
-from gatekit import GATE_SOURCE, SANITIZE, Broker, GateHome, Leg, SigningKey, build
+from gatekit import CACHE, GATE_SOURCE, SANITIZE, Broker, GateHome, Leg, SigningKey, build, build_leg
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bandroom" / "mosquitto"
-LEGS = ["installed"] if SANITIZE else ["installed", "2.0.21", "2.1"]
-
-
-def sanitizer_env() -> dict[str, str]:
-    """What the broker, itself not built with the sanitizers, needs to load a plugin that is."""
-    found = [
-        subprocess.check_output(["cc", f"-print-file-name={lib}.so"], text=True).strip()
-        for lib in ("libasan", "libubsan")
-    ]
-    return {
-        "LD_PRELOAD": " ".join(found),
-        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
-        "UBSAN_OPTIONS": "abort_on_error=1",
-    }
+LEGS = ["installed"] if SANITIZE else ["installed", "2.0.21", "2.1", pytest.param("sanitized", marks=pytest.mark.soak)]
 
 
 @pytest.fixture(scope="session")
@@ -44,18 +27,13 @@ def gate_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", params=LEGS)
 def leg(request: pytest.FixtureRequest, gate_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Leg:
     name: str = request.param
-    if name == "installed":
-        found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-        assert found, "no mosquitto: install the package `mosquitto`"
-        return Leg(name, found, gate_build / "bandroom_gate.so", sanitizer_env() if SANITIZE else {})
-    there = sorted(CACHE.glob(f"{name}*/bin/mosquitto"))
-    if not there:
+    out = gate_build if name == "installed" else tmp_path_factory.mktemp(f"gate-{name}")
+    found = build_leg("sanitized" if SANITIZE else name, out)
+    if not found:
         pytest.skip(
             f"THIS LEG DID NOT RUN: no mosquitto {name} in {CACHE}: {GATE_SOURCE.name}/fetch-mosquitto.sh brings it"
         )
-    out = tmp_path_factory.mktemp(f"gate-{name}")
-    build("all", out, f"INCLUDE={there[0].parents[1] / 'include'}")
-    return Leg(name, str(there[0]), out / "bandroom_gate.so", {})
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from raw_mqtt import Client, Will, connect_packet
 GATE_SOURCE = Path(__file__).parents[2] / "broker" / "gate"
 SANITIZE = bool(os.environ.get("BANDROOM_GATE_SANITIZE"))  # the gate with ASan and UBSan inside the installed broker
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bandroom" / "mosquitto"
+"""Where broker/gate/fetch-mosquitto.sh puts the brokers that are not installed."""
 
 
 def build(target: str, out: Path, *arguments: str) -> None:
@@ -145,6 +148,34 @@ class Leg:
     env: dict[str, str]
 
 
+def sanitizer_env() -> dict[str, str]:
+    """What the broker, itself not built with the sanitizers, needs to load a plugin that is."""
+    found = [
+        subprocess.check_output(["cc", f"-print-file-name={lib}.so"], text=True).strip()
+        for lib in ("libasan", "libubsan")
+    ]
+    return {
+        "LD_PRELOAD": " ".join(found),
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
+        "UBSAN_OPTIONS": "abort_on_error=1",
+    }
+
+
+def build_leg(name: str, out: Path) -> Leg | None:
+    """Builds the gate in `out` for the installed broker (`installed`; `sanitized`: with ASan and UBSan) or for a fetched
+    one by its version. None: that one is not there."""
+    if name in ("installed", "sanitized"):
+        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+        assert program, "no mosquitto: install the package `mosquitto`"
+        build("all", out, *(["SANITIZE=1"] if name == "sanitized" else []))
+        return Leg(name, program, out / "bandroom_gate.so", sanitizer_env() if name == "sanitized" else {})
+    there = sorted(CACHE.glob(f"{name}*/bin/mosquitto"))
+    if not there:
+        return None
+    build("all", out, f"INCLUDE={there[0].parents[1] / 'include'}")
+    return Leg(name, str(there[0]), out / "bandroom_gate.so", {})
+
+
 class Broker:
     """A running Mosquitto with the gate on a free port and on the Unix socket of `home`."""
 
@@ -256,6 +287,7 @@ __all__ = [
     "SigningKey",
     "Will",
     "build",
+    "build_leg",
     "device_password",
     "eventually",
     "line_with_checksum",

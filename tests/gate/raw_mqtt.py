@@ -40,13 +40,18 @@ def text(value: str | bytes) -> bytes:
     return struct.pack(">H", len(data)) + data
 
 
-def packet(kind: int, body: bytes, flags: int = 0) -> bytes:
-    size, rest = b"", len(body)
+def variable(number: int) -> bytes:
+    """A length as MQTT writes it: seven bits a byte, the lowest first."""
+    size, rest = b"", number
     while True:
         rest, digit = divmod(rest, 128)
         size += bytes([digit | (0x80 if rest else 0)])
         if not rest:
-            return bytes([kind << 4 | flags]) + size + body
+            return size
+
+
+def packet(kind: int, body: bytes, flags: int = 0) -> bytes:
+    return bytes([kind << 4 | flags]) + variable(len(body)) + body
 
 
 def connect_packet(
@@ -65,7 +70,7 @@ def connect_packet(
         flags |= 0x04 | will.qos << 3 | (0x20 if will.retain else 0)
     body = text("MQTT") + bytes([version, flags]) + struct.pack(">H", keepalive)
     if version == 5:
-        body += bytes([len(properties)]) + properties
+        body += variable(len(properties)) + properties
     body += text(client_id)
     if will:
         if version == 5:
@@ -198,7 +203,7 @@ class Client:
         if qos:
             body += struct.pack(">H", packet_id)
         if self.version == 5:
-            body += bytes([len(properties)]) + properties
+            body += variable(len(properties)) + properties
         self.send(packet(PUBLISH, body + payload, qos << 1 | retain))
 
     def publish(
