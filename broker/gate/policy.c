@@ -35,7 +35,7 @@ static const struct leaf_rules {
 static const struct role_rules {
     const char *name, *user_name;
 } roles[] = { /* by bit */
-    {"rooms", "(bandroom)/(rooms)"}, {"tempo", "(bandroom)/(tempo-%N)"}, {"teacher", "(%T)/(t-%I)"},
+    {"rooms", "(bandroom)/(rooms)"}, {"tempo", "(bandroom)/(tempo-%V)"}, {"teacher", "(%T)/(t-%I)"},
     {"student", "(%T)/(s-%I)"}, {"device", "(%T)/(d-%I)/(%G)"}, {"viewer", "(%T)/(v-%I)"},
 };
 #define ROLES (sizeof roles / sizeof *roles)

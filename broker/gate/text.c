@@ -17,6 +17,7 @@ static const struct piece {
     ['S'] = {{"ddssttvv", 1, 1}, {"--", 1, 1}, {"az09", 1, 1}, {"az09--", 0, SUBJECT_MAX - 3}}, /* a subject */
     ['T'] = {{"az09", 1, 1}, {"az09--", 0, TENANT_MAX - 1}},     /* a tenant */
     ['U'] = {{"azAZ09--__", 1, SIZE_MAX}},                       /* base64url */
+    ['V'] = {{"09", 1, 4}},                                      /* a worker's number, without surplus zeros */
     ['W'] = {{"!~", 1, SIZE_MAX}},                               /* a word of any kind */
 };
 
@@ -42,7 +43,7 @@ static size_t form_length(struct span text, char form) {
             return 0;
     }
     bool is_reserved = capital == 'T' && span_is((struct span){text.at, at}, "bandroom"); /* the service itself */
-    return is_reserved || (capital == 'N' && text.at[0] == '0' && at > 1) ? 0 : at;
+    return is_reserved || ((capital == 'N' || capital == 'V') && text.at[0] == '0' && at > 1) ? 0 : at;
 }
 
 bool span_matches(struct span text, const char *pattern, struct span *part) {

@@ -9,16 +9,17 @@
 #define SKEW_MAX 60 /* seconds that a signer's clock may be ahead of ours */
 #define DEVICE_PASSWORD_LEN 26
 
-/* Of text that is base64url, and no longer than a token. Empty: malformed. */
+/* Of text that is base64url, and no longer than a token. Empty: malformed, or not as an encoder spells it. */
 static struct span base64url_decode(struct span text, char out[PASSWORD_MAX]) {
-    char block[PASSWORD_MAX + 4];
-    size_t len = 0;
+    unsigned char block[PASSWORD_MAX + 4], again[PASSWORD_MAX + 4], *bytes = (unsigned char *)out;
+    size_t len = 0, size = text.len * 3 / 4;
     for (; len < text.len; len++)
-        block[len] = text.at[len] == '-' ? '+' : text.at[len] == '_' ? '/' : text.at[len];
+        block[len] = (unsigned char)(text.at[len] == '-' ? '+' : text.at[len] == '_' ? '/' : text.at[len]);
     for (; len % 4; len++)
         block[len] = '=';
-    int got = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)block, (int)len);
-    return got > 0 ? (struct span){out, text.len * 3 / 4} : NOTHING;
+    bool is_right = EVP_DecodeBlock(bytes, block, (int)len) > 0 && EVP_EncodeBlock(again, bytes, (int)size) == (int)len &&
+                    memcmp(again, block, len) == 0;
+    return is_right ? (struct span){out, size} : NOTHING;
 }
 
 static bool signature_is_good(struct evp_pkey_st *key, struct span text, struct span signature) {

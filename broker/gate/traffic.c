@@ -24,24 +24,22 @@ static void over_limit(struct meter *meter, const struct who *who, struct span r
     meter->dropped++;
 }
 
-/* A Will sent after its DISCONNECT: of one who just left, or, with a delay, of one who left long ago. It may tell of its
- * own presence and nothing else; the late one only while its subject is not withdrawn. */
-static bool may_will(bool just_left, const struct who *who, enum leaf leaf) {
-    return leaf == LEAF_PRESENCE &&
-           (just_left || !state_is_void(gate.log.good.state, who->tenant, who->subject, 1, NOTHING, UINT64_MAX));
-}
-
 static bool on_write(const struct mosquitto_evt_acl_check *ask) {
-    struct map *state = gate.log.good.state;
     struct client *client = client_of(ask->client);
     const char *identity = mosquitto_client_username(ask->client);
     const struct last last = gate.last;
     gate.last.what = ANYTHING;
     if (!identity_is_ours(identity, gate.nonce) || (client && client->is_doomed))
         return false;
-    struct who who = identity_read(identity);
+    if (identity_read(identity).role == ROLE_ROOMS)
+        poll_log(); /* what the service tells of is in force before anybody hears of it */
+    struct map *state = gate.log.good.state;
+    struct who who = identity_read(mosquitto_client_username(ask->client));
     struct topic topic = topic_read(span_of(ask->topic));
-    if (!client && !may_will(last.what == LEFT && last.of == ask->client, &who, topic.leaf))
+    /* A Will comes after its DISCONNECT, and may tell of its own presence. One with a delay comes when nobody knows any
+     * more whose credential was withdrawn since: it is not sent. */
+    bool is_will = last.what == LEFT && last.of == ask->client && topic.leaf == LEAF_PRESENCE;
+    if (!client && !is_will)
         return false;
     double bytes = (double)(strlen(ask->topic) + ask->payloadlen);
     bool is_ping = topic.leaf == LEAF_PING;

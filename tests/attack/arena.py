@@ -167,6 +167,10 @@ class Arena:
         """Append to the gate log."""
         self.broker.home.log(*entries)
 
+    def denied_publishes(self) -> int:
+        """How many the gate has denied so far, Wills included, as it last told."""
+        return int(self.broker.home.status()["denied_publishes"])
+
     def attacker(self, sub: str | None = None, **more: Any) -> Client:
         """A pupil of lincoln's MUSIC-1234, with a good token: `me` unless named, another in each test."""
         return self.broker.student(sub=sub or self.me, **more)

@@ -174,7 +174,14 @@ def test_a_signature_is_spelled_in_one_way(arena: Arena) -> None:
     assert len(signature) == 342, "256 bytes: four bits of the last letter say nothing"
     for stray in range(1, 16):
         arena.refused_token(f"{head}.{signature[:-1]}{digits[digits.index(signature[-1]) + stray]}")
-    for other in (f"{signature}=", f"{signature}==", f"{signature} ", f" {signature}", f"{signature}\n", signature + "A"):
+    for other in (
+        f"{signature}=",
+        f"{signature}==",
+        f"{signature} ",
+        f" {signature}",
+        f"{signature}\n",
+        signature + "A",
+    ):
         arena.refused_token(f"{head}.{other}")
     if "-" in signature or "_" in signature:
         arena.refused_token(f"{head}.{signature.replace('-', '+').replace('_', '/')}")

@@ -162,7 +162,7 @@ def sanitizer_env() -> dict[str, str]:
 
 
 def build_leg(name: str, out: Path) -> Leg | None:
-    """Builds the gate in `out` for the installed broker (`installed`; `sanitized`: with ASan and UBSan) or for a fetched
+    """Builds the gate in `out` for the installed broker (`installed`; `sanitized`: with ASan and UBSan) or a fetched
     one by its version. None: that one is not there."""
     if name in ("installed", "sanitized"):
         program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")

@@ -32,7 +32,7 @@ def test_another_unix_socket_is_not_the_services(home: GateHome, start_broker: C
 
 @pytest.mark.rule("CRED-4")
 def test_names_of_the_service(shared_broker: Broker) -> None:
-    """`rooms` and `tempo-<n>`, n in plain decimal and at most four digits, each with its own role, are all there are."""
+    """`rooms` and `tempo-<n>`, n in plain decimal and at most four digits, with its own role, are all."""
     home = shared_broker.home
     for sub in ("tempo-0", "tempo-17", "tempo-9999"):
         shared_broker.service(sub).disconnect()
@@ -54,7 +54,7 @@ def key_line(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, roles: str = "
 
 
 WEAK: dict[str, Callable[[], str]] = {
-    "1024 bits": lambda: key_line(rsa.generate_private_key(65537, 1024)),
+    "1024 bits": lambda: key_line(rsa.generate_private_key(65537, 1024)),  # noqa: S505  (that is the point)
     "another algorithm": lambda: key_line(ec.generate_private_key(ec.SECP256R1())),
     "no key id": lambda: SigningKey("student", "0123456").line,
     "a fifth word": lambda: f"{SigningKey('student').line} more",
@@ -66,9 +66,7 @@ WEAK: dict[str, Callable[[], str]] = {
 @pytest.mark.rule("CRED-2")
 @pytest.mark.parametrize("leg", ["installed"], indirect=True)
 @pytest.mark.parametrize("line", WEAK.values(), ids=WEAK.keys())
-def test_keys_that_are_not_taken(
-    line: Callable[[], str], home: GateHome, start_broker: Callable[..., Broker]
-) -> None:
+def test_keys_that_are_not_taken(line: Callable[[], str], home: GateHome, start_broker: Callable[..., Broker]) -> None:
     """A key that is too short, of another algorithm or half a line: the broker does not start, and names the line."""
     home.write_keys(line())
     refused = start_broker(wait=False)

@@ -68,6 +68,23 @@ def test_room_opened_a_moment_ago(broker: Broker) -> None:
         pupil.disconnect()
 
 
+@pytest.mark.rule("REV-6")
+def test_a_mute_that_is_told_is_in_force(broker: Broker) -> None:
+    """Who plays at once when the service tells of their mute is not heard any more."""
+    ann, bob, rooms = broker.student(), broker.student(sub="s-bob"), broker.service()
+    assert ann.subscribe(f"{ROOM}/room", qos=1) == [1]
+    assert bob.subscribe(f"{ROOM}/note/+") == [0]
+    for n in range(20):
+        broker.home.log("mute lincoln MUSIC-1234 s-ann")
+        rooms.publish(f"{ROOM}/room", b"%d" % n, 1, True)
+        assert ann.wait_message().payload == b"%d" % n
+        assert not hears(ann, f"{ROOM}/note/s-ann", bob)
+        broker.home.log("unmute lincoln MUSIC-1234 s-ann")
+        rooms.publish(f"{ROOM}/room", b"", 1, True)
+        assert ann.wait_message().payload == b""
+        assert hears(ann, f"{ROOM}/note/s-ann", bob)
+
+
 @pytest.mark.rule("ACL-11")
 @pytest.mark.rule("ACL-17")
 def test_closed_room(broker: Broker) -> None:
