@@ -80,6 +80,11 @@ class Home:
         return self.root / "bandroom.db"
 
     @property
+    def pending_restore(self) -> Path:
+        """A backup that was taken apart and checked, for the service to put in the place of what is there."""
+        return self.root / "restore"
+
+    @property
     def owner_token(self) -> Path:
         """Bearer token of the machine's owner."""
         return self.root / "owner.token"

@@ -23,7 +23,7 @@ import structlog
 import uvicorn
 
 from bandroom import alive
-from bandroom.auth.keys import BadKeys
+from bandroom.auth.keys import BadKeys, load_keys, write_gate_keys
 from bandroom.auth.owner import owner_token
 from bandroom.clock import ClockFileError
 from bandroom.paths import Home
@@ -33,6 +33,7 @@ from bandroom.rooms.service import RoomsService
 from bandroom.runstate import NotRunning, RunState
 from bandroom.settings import BadSettings, load
 from bandroom.store import InUse, StoreError
+from bandroom.store.backup import apply_restore
 from bandroom.web.app import create_app
 from bandroom.web.deps import Site
 from bandroom.web.https import HANDSHAKE_WITHIN_S, FreshContext
@@ -137,6 +138,9 @@ async def _tell_alive() -> None:
 
 async def serve(home: Home, args: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT. Raises what keeps it from starting."""
+    if apply_restore(home):
+        log.info("a backup was put back")
+    write_gate_keys(home, load_keys(home))  # a backup's, whenever this was interrupted
     settings, state = load(home=home.root), RunState.read(home)
     limits = Limits(
         max_rooms=settings.max_rooms,

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shutil
 import sqlite3
 import tarfile
 import tempfile
@@ -20,7 +21,7 @@ from typing import Any
 from bandroom.paths import Home, write_private
 from bandroom.store.connection import Connection
 from bandroom.store.database import Store, take_writer_lock
-from bandroom.store.errors import StoreError, translate
+from bandroom.store.errors import Conflict, InUse, StoreError, translate
 
 _KEY = re.compile(r"keys/(?:(?:people|service)-[0-9a-f]{8}\.pem|master-[1-9][0-9]{0,5}\.key)")
 _OTHERS = frozenset({"bandroom.db", "owner.token", "bandroom.toml"})
@@ -72,35 +73,90 @@ def backup(home: Home, target: Path) -> int:
 
 
 def restore(home: Home, source: Path) -> int:
-    """Put a backup in the place of what is there; returns the number of rooms in it. Nothing may be running.
+    """Put a backup in the place of what is there; returns the number of rooms in it. No service may be running.
 
-    Revisions of all rooms are raised above what clients may have heard since, so that they take the restored maps
-    for news. Raises ``InUse`` while a service runs, ``BadBackup`` for a file that is none; what was there is then as
-    it was.
+    Raises ``InUse`` while one runs, ``BadBackup`` for a file that is none; what was there is then as it was.
+    """
+    rooms = prepare_restore(home, source)
+    try:
+        apply_restore(home)
+    except InUse:
+        shutil.rmtree(home.pending_restore)
+        raise
+    return rooms
+
+
+def prepare_restore(home: Home, source: Path) -> int:
+    """Take a backup apart, check it, and lay it down for the service's next start; returns the number of rooms in it.
+
+    Once ``home.pending_restore`` is there, the backup will be put back, whatever happens; before that nothing changed.
+    Raises ``BadBackup`` for a file that is none, ``Conflict`` while another backup waits there.
     """
     files = _read(source)
     home.create()
+    if home.pending_restore.exists():
+        raise Conflict(f"another backup is being put back: it waits in {home.pending_restore}")
     with tempfile.TemporaryDirectory(dir=home.root) as folder:
-        copy = Path(folder) / "bandroom.db"
-        write_private(copy, files["bandroom.db"])
+        parts = Path(folder) / "parts"
+        parts.mkdir(mode=0o700)
+        (parts / "keys").mkdir(mode=0o700)
+        for name, data in files.items():
+            write_private(parts / name, data)
+        copy = parts / home.database.name
         _check(copy)
-        floor = max(int(time.time()), _highest_rev(home.database)) + 1
         with Store.open(copy) as restored:  # brings an old schema up
-            rooms = _raise_revs(restored, floor)
-            restored.connection.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            restored.connection.raw.execute("PRAGMA journal_mode = DELETE")
-        # The lock of the one writer: held while the files change places.
-        lock = take_writer_lock(home.database)
-        try:
+            rooms = len(restored.all_rooms())
+            _into_one_file(restored)
+        copy.with_name(copy.name + ".lock").unlink(missing_ok=True)
+        os.rename(parts, home.pending_restore)
+    _sync_folder(home.root)
+    return rooms
+
+
+def apply_restore(home: Home) -> bool:
+    """Put a backup that waits in ``home.pending_restore`` in the place of what is there; False if none waits.
+
+    Revisions of all rooms are raised above what clients may have heard since, so that they take the restored maps
+    for news. Killed at any point, it is done again from the start, to the same end. Raises ``InUse`` while a service
+    runs.
+    """
+    pending = home.pending_restore
+    if not pending.exists():
+        return False
+    lock = take_writer_lock(home.database)
+    try:
+        copy = pending / home.database.name
+        if copy.exists():
+            floor = max(int(time.time()), _highest_rev(home.database)) + 1
+            with Store.open(copy) as restored:
+                _raise_revs(restored, floor)
+                _into_one_file(restored)
+        for name in sorted(str(path.relative_to(pending)) for path in pending.rglob("*") if path.is_file()):
+            if name in _OTHERS - {home.database.name} or _KEY.fullmatch(name):
+                write_private(home.root / name, (pending / name).read_bytes())
+        if copy.exists():
             for side in ("-wal", "-shm"):
                 home.database.with_name(home.database.name + side).unlink(missing_ok=True)
             os.replace(copy, home.database)
-            for name, data in files.items():
-                if name != "bandroom.db":
-                    write_private(home.root / name, data)
-        finally:
-            os.close(lock)
-    return rooms
+            _sync_folder(home.root)
+        shutil.rmtree(pending)
+    finally:
+        os.close(lock)
+    return True
+
+
+def _into_one_file(store: Store) -> None:
+    store.connection.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.connection.raw.execute("PRAGMA journal_mode = DELETE")
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is on the disk only when its folder is."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -26,6 +26,7 @@ _STARTED_WITHIN_S = 90.0
 _WORKER_HUNG_S = 4.0
 _SERVICE_HUNG_S = 10.0
 _CHORE_AGAIN_S = 60.0
+_LOOK_FOR_BACKUP_S = 0.25
 
 Say = Callable[[str], None]
 Chore = Callable[[], Coroutine[Any, Any, None]]
@@ -137,6 +138,7 @@ class Supervisor:
         home, part, tls, keeper = self._plan.home, self._broker, self._plan.tls, self._keeper
         if part is not None:
             yield lambda: pulse.watch(home, lambda: part.pid if part.up else 0, lambda: part.replace("does not answer"))
+        yield self._put_backups_back
         if keeper is not None and tls is not None:
             yield lambda: keeper.watch(tls.address.name, self._hang_up_broker, self._say)
         if (every_s := notify.watchdog_s()) is not None:
@@ -156,6 +158,20 @@ class Supervisor:
             await asyncio.sleep(logs.LOOK_EVERY_S)
             for trouble in await asyncio.to_thread(lambda: list(logs.rotate_all(self._plan.home.logs))):
                 self._say(trouble)
+
+    async def _put_backups_back(self) -> None:
+        """Replace the service where a backup waits for its start; then the broker, which holds old topics and keys."""
+        pending = self._plan.home.pending_restore
+        while True:
+            await asyncio.sleep(_LOOK_FOR_BACKUP_S)
+            if not pending.exists():
+                continue
+            self._say("A backup is put back: service and broker start anew.")
+            while pending.exists():
+                self._service.replace("has a backup to put back")
+                await asyncio.sleep(_LOOK_FOR_BACKUP_S)
+            if self._broker is not None:
+                self._broker.replace("holds what was before the backup")
 
     async def _external_broker(self) -> bool:
         """Wait for a broker that somebody else starts; False if the stop came first. Raises ``StartError``."""

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from bandroom.auth.keys import ensure_keys
 from bandroom.clock import ensure_clock_file
 from bandroom.mqtt.client import Incoming
+from bandroom.mqtt.events import SubscribeRefused
 from bandroom.paths import Home
 from bandroom.runstate import MqttAddress, RunState
 from bandroom.testing import wait_until, wait_until_async
@@ -27,7 +29,7 @@ from bandroom.wire.ids import TenantId
 from bandroom.wire.messages import Beat, RoomInfo
 from bandroom.wire.topics import Filter, Leaf
 
-from .conftest import School
+from .conftest import School, is_on_its_grid
 
 StartStack = Callable[..., Any]
 
@@ -167,27 +169,66 @@ def test_readiness_tells_of_a_worker_that_hangs(start_stack: StartStack, home: H
         wait_until(lambda: http.get("/readyz").status_code == 200, timeout_s=30, what="readiness")
 
 
-def test_a_backup_taken_while_it_runs_is_put_back(start_stack: StartStack, home: Home, tmp_path: Path) -> None:
-    """Restore is refused while it runs; afterwards the room is as it was, with a revision nobody has seen."""
+async def test_a_backup_is_put_back_while_it_runs(start_stack: StartStack, home: Home, tmp_path: Path) -> None:
+    """The room is as it was, with a revision nobody has seen, and beats on its old grid; who was in it is back by
+    themselves. A room made since is gone, from the broker as well, and so are the rights of who was in that."""
     stack = start_stack(home)
     file = str(tmp_path / "backup.tar")
     with owner(stack) as http:
         school = new_school(stack, http, "lincoln")
+        room = school.room(code="MUSIC-1234", name="Before", bpm=300, start=True)
+        ann = school.join(room, nickname="Ann")
+        stack.cli("backup", file)
+        first = http.get("/api/tenants/lincoln/rooms/MUSIC-1234").json()["rev"]
+        school.do(room, "rename", name="After")
+        later = school.room(code="LATER-1234", bpm=300, start=True)
+        bob = school.join(later, nickname="Bob")
+        beats = Filter(Leaf.BEAT, room.tenant, room.room)
+        async with school.ear(ann, beats, Filter(Leaf.TEMPO, room.tenant, room.room)) as ear:
+            await ear.wait(lambda i: isinstance(i.message, Beat) and i.message.rev == first, "a beat")
+            before = stack.info.pids
+            told = await asyncio.to_thread(stack.run, "restore", file, "--json")
+            assert (told.code, told.json["rooms"]) == (0, 1), told
+            await ear.wait(
+                lambda i: isinstance(i.message, Beat) and i.message.rev > first, "a beat of the restored map"
+            )
+            assert is_on_its_grid(ear) > 0
+            assert stack.info.pids.service != before.service
+            shown = http.get("/api/tenants/lincoln/rooms/MUSIC-1234").json()
+            assert (shown["name"], shown["bpm"]) == ("Before", 300.0)
+            assert shown["rev"] > first
+            assert http.get("/api/tenants/lincoln/rooms/LATER-1234").status_code == 404
+        async with school.ear(
+            school.token("t-smith"), *(Filter(leaf, room.tenant, None) for leaf in (Leaf.TEMPO, Leaf.ROOM))
+        ) as smith:
+            await smith.wait(lambda i: isinstance(i.message, RoomInfo), "what the broker holds")
+            assert {i.topic.room for i in smith.heard} == {room.room}
+        async with school.ear(bob) as other:
+            with pytest.raises(SubscribeRefused):
+                await other.connection.subscribe(Filter(Leaf.BEAT, later.tenant, later.room))
+
+
+def test_a_backup_is_put_back_where_nothing_runs(start_stack: StartStack, home: Home, tmp_path: Path) -> None:
+    """Afterwards the room is as it was; a bad file changes nothing, running or not."""
+    stack = start_stack(home)
+    file, bad = str(tmp_path / "backup.tar"), tmp_path / "bad.tar"
+    bad.write_bytes(b"rubbish" * 500)
+    with owner(stack) as http:
+        school = new_school(stack, http, "lincoln")
         room = school.room(code="MUSIC-1234", name="Before", bpm=100)
         stack.cli("backup", file)
-        for _ in range(5):
-            school.do(room, "set_tempo", bpm=150)
-            school.do(room, "set_tempo", bpm=151)
         school.do(room, "rename", name="After")
-        last = http.get("/api/tenants/lincoln/rooms/MUSIC-1234").json()["rev"]
-    assert stack.run("restore", file).code == 3
+        pids = stack.info.pids
+        refused = stack.run("restore", str(bad))
+        assert refused.code == 1
+        assert "no backup" in refused.err
+        assert stack.info.pids == pids
+        assert http.get("/api/tenants/lincoln/rooms/MUSIC-1234").json()["name"] == "After"
     stack.stop()
     assert stack.run("restore", file, "--json").json["rooms"] == 1
     stack = start_stack(home)
     with owner(stack) as http:
-        found = http.get("/api/tenants/lincoln/rooms/MUSIC-1234").json()
-        assert (found["name"], found["bpm"]) == ("Before", 100.0)
-        assert found["rev"] > last
+        assert http.get("/api/tenants/lincoln/rooms/MUSIC-1234").json()["name"] == "Before"
 
 
 def test_a_thousand_pupils_join_within_seconds(school: School) -> None:

@@ -1,15 +1,20 @@
 """Backups: whole, private, and newer than anything a client has heard once they are put back."""
 
 import io
+import itertools
 import json
+import os
+import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bandroom.auth.keys import ensure_keys
 from bandroom.paths import Home
 from bandroom.store import InUse, RoomRow, RoomState, Store
-from bandroom.store.backup import BadBackup, backup, restore
+from bandroom.store.backup import BadBackup, apply_restore, backup, restore
 from bandroom.wire.ids import JoinCode, RoomId, TenantId
 
 LINCOLN, MUSIC = TenantId("lincoln"), RoomId("MUSIC-1234")
@@ -115,3 +120,58 @@ def test_what_is_no_backup_changes_nothing(keyed: Home, tmp_path: Path) -> None:
         with pytest.raises(BadBackup):
             restore(keyed, bad)
     assert {path: path.read_bytes() for path in keyed.root.rglob("*") if path.is_file()} == before
+
+
+def whole(home: Home) -> tuple[str, bytes]:
+    """The name of the one room on record, and the owner's token."""
+    with Store.open(home.database) as store:
+        (room,) = store.all_rooms()
+        return room.name, home.owner_token.read_bytes()
+
+
+@pytest.mark.parametrize("at", range(9))
+def test_a_restore_that_is_killed_changes_all_or_nothing(
+    keyed: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """At each change of the folder: before the backup waits for the service nothing changed; then it is put back whole
+    at the next start."""
+    home, file = Home(tmp_path / "data"), tmp_path / "backup.tar"
+    home.create()
+    shutil.copytree(keyed.keys, home.keys, dirs_exist_ok=True)
+    home.owner_token.write_bytes(b"the first one")
+    with Store.open(home.database) as store:
+        with store.transaction():
+            store.create_tenant(LINCOLN, "Lincoln", 1)
+        put(store, 1_000)
+    before = whole(home)
+    backup(home, file)
+    with Store.open(home.database) as store, store.transaction():
+        store.connection.write("UPDATE rooms SET name = 'Later'")
+    home.owner_token.write_bytes(b"another one")
+    after = whole(home)
+    steps, waits = itertools.count(), home.pending_restore.exists
+
+    class Killed(BaseException):
+        pass
+
+    def dying(real: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: Any, **more: Any) -> None:
+            if next(steps) == at:
+                raise Killed
+            real(*args, **more)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        for module, name in ((os, "replace"), (os, "rename"), (shutil, "rmtree")):
+            patched.setattr(module, name, dying(getattr(module, name)))
+        try:
+            restore(home, file)
+        except Killed:
+            committed = waits()
+        else:
+            committed = True
+    apply_restore(home)
+    assert not waits()
+    assert whole(home) == (before if committed else after)
+    assert not apply_restore(home)
