@@ -149,6 +149,20 @@ def test_cases_44_45_47_wills(arena: Arena, name: str, delay: int) -> None:
 
 
 @pytest.mark.rule("ACL-16")
+@pytest.mark.parametrize("delay", [0, 1])
+def test_a_will_is_for_presence_alone(arena: Arena, delay: int) -> None:
+    """Who has left plays no note, though the same client might have played it while connected."""
+    evil = next(EVIL)
+    more = {"version": 5, "properties": b"\x11\x00\x00\x00\x02"} if delay else {}
+    arena.attacker(will=Will(f"{OURS}/note/{arena.me}", evil, 0, False, delay), **more).vanish()
+    told = f"tenant/lincoln/presence/{arena.me}x"  # comes later, by the same way
+    arena.attacker(f"{arena.me}x", will=Will(told, b"lost", delay_s=delay), **more).vanish()
+    eventually(lambda: b"lost" in arena.victims["the service"].payloads(told), "a later Will")
+    arena.rooms.publish(told, b"", 1, True)
+    arena.nobody_heard(evil)
+
+
+@pytest.mark.rule("ACL-16")
 @pytest.mark.rule("REV-2")
 def test_case_46_delayed_will_after_revocation(arena: Arena) -> None:
     """A delayed Will is judged when it is due: a withdrawn subject's is not sent, not even to its own presence."""
