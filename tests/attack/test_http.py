@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import socket
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
-from raw_mqtt import connect_packet
+from raw_mqtt import CONNACK, Client, Packet, connect_packet
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
 
 _numbers = itertools.count(1)
 WAIT_S = 10
@@ -52,9 +55,79 @@ class School:
         return connect(self.stack.url.replace("http", "ws") + path, open_timeout=WAIT_S, compression=None, **more)
 
 
+class TunnelClient(Client):
+    """An MQTT client in a browser's place."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(socket.socket(), patience=WAIT_S)  # a socket that is never connected: the tunnel stands for it
+        self._door = ExitStack()
+        self._tunnel = self._door.enter_context(
+            connect(url.replace("http", "ws") + "/mqtt", subprotocols=[Subprotocol("mqtt")], origin=Origin(url))
+        )
+
+    def send(self, data: bytes) -> None:
+        self._tunnel.send(data)
+
+    def read(self, patience: float | None = None) -> Packet | None:
+        while not (found := self._cut()):
+            try:
+                data = self._tunnel.recv(self.patience if patience is None else patience)
+            except ConnectionClosed:
+                return None
+            assert isinstance(data, bytes)
+            self.buffer += data
+        return found
+
+    def disconnect(self) -> None:
+        super().disconnect()
+        self._door.close()
+
+
+class Victims:
+    """A pupil of the open room, by TCP and through the tunnel, while its beat goes on."""
+
+    BPM = 240
+
+    def __init__(self, stack: Any, joined: dict[str, Any]) -> None:
+        self.since = time.monotonic()
+        self.clients = [
+            Client.open(stack.mqtt, self._connect(joined, 0), patience=WAIT_S),
+            TunnelClient(stack.url),
+        ]
+        self.clients[1].send(self._connect(joined, 1))
+        answer = self.clients[1].until(CONNACK)
+        assert answer.body[1] == 0
+        self.heard: list[list[int]] = [[], []]
+        self.room = f"tenant/{joined['tenant']}/music_room/{joined['room']}"
+        for client in self.clients:
+            assert client.subscribe(f"{self.room}/beat") == [0]
+
+    @staticmethod
+    def _connect(joined: dict[str, Any], digit: int) -> bytes:
+        return connect_packet(f"{joined['client_id']}_{digit}", joined["username"], joined["token"])
+
+    def assert_unharmed(self) -> None:
+        """Both are connected and answered, and what came through the tunnel is what came by TCP: beat for beat."""
+        for client, heard in zip(self.clients, self.heard, strict=True):
+            heard += [json.loads(message.payload)["n"] for message in client.heard()]
+        by_tcp, by_tunnel = self.heard
+        both = min(len(by_tcp), len(by_tunnel))
+        assert by_tcp[:both] == by_tunnel[:both], "beats lost on the way"
+        assert by_tcp == sorted(set(by_tcp))
+        assert abs(len(by_tcp) - len(by_tunnel)) <= 2
+
+    def end(self) -> None:
+        """Once more all of it, and that the beat went on all the while."""
+        self.assert_unharmed()
+        due = (time.monotonic() - self.since) * self.BPM / 60
+        assert len(self.heard[0]) >= 0.8 * due - 8, f"{len(self.heard[0])} beats of {due:.0f}"
+        for client in self.clients:
+            client.disconnect()
+
+
 @pytest.fixture(scope="module")
-def rooms(stack: Any) -> tuple[str, list[dict[str, Any]]]:
-    """A tenant, and its open, locked and closed room."""
+def rooms(stack: Any) -> Iterator[tuple[str, list[dict[str, Any]], Victims]]:
+    """A tenant, its open, locked and closed room, and who plays in the open one."""
     tenant = f"web-{time.time_ns() % 10**9}"
     stack.cli("tenants", "create", tenant)
     made = [stack.cli("rooms", "create", "--tenant", tenant, "--code", f"MUSIC-000{n}") for n in range(3)]
@@ -62,18 +135,27 @@ def rooms(stack: Any) -> tuple[str, list[dict[str, Any]]]:
     for room, cmd in ((made[1], "lock"), (made[2], "close")):
         url = f"{stack.url}/api/tenants/{tenant}/rooms/{room['room']}/commands"
         assert httpx.post(url, json={"cmd": cmd}, headers=owner, timeout=30).status_code == 200
-    return tenant, made
+    url = f"{stack.url}/api/tenants/{tenant}/rooms/{made[0]['room']}/commands"
+    for command in ({"cmd": "set_tempo", "bpm": Victims.BPM}, {"cmd": "start", "count_in": 0}):
+        assert httpx.post(url, json=command, headers=owner, timeout=30).status_code == 200
+    joined = httpx.post(f"{stack.url}/api/join", json={"tenant": tenant, "code": made[0]["code"]}, timeout=30)
+    victims = Victims(stack, joined.json())
+    yield tenant, made, victims
+    victims.end()
 
 
 @pytest.fixture
-def school(stack: Any, rooms: tuple[str, list[dict[str, Any]]]) -> Iterator[School]:
-    """The school, and an attacker's address; afterwards the service still serves and the open room takes pupils."""
+def school(stack: Any, rooms: tuple[str, list[dict[str, Any]], Victims]) -> Iterator[School]:
+    """The school, and an attacker's address; afterwards the service still serves, the open room takes pupils, and who
+    plays in it has noticed nothing.
+    """
     number = next(_numbers)
     found = School(stack, rooms[0], f"198.51.100.{number}", *rooms[1])
     yield found
     with found.http(headers={"X-Forwarded-For": f"203.0.113.{number}"}) as other:
         assert other.get("/healthz").status_code == 200
         assert found.join(other, found.open["code"]).status_code == 200
+    rooms[2].assert_unharmed()
 
 
 @pytest.mark.rule("JOIN-1")

@@ -147,16 +147,18 @@ def test_case_59_a_note_that_looks_like_a_beat(arena: Arena, sub: str) -> None:
 @pytest.mark.rule("LIM-3")
 def test_the_sender_and_the_teacher_hear_of_drops(arena: Arena) -> None:
     """`limit/<sub>` tells sender and teacher, not classmates, what was dropped and why, at most once a second."""
-    sub = arena.me
-    client, teacher = attacker(arena, sub), arena.broker.teacher(WILD, "t-wild")
-    mate = attacker(arena, "s-mate")
-    assert client.subscribe(f"{ROOM}/limit/{sub}") == [0]
-    assert teacher.subscribe(f"{ROOM}/limit/+") == [0]
-    assert mate.subscribe(f"{ROOM}/limit/{sub}") == [0x80]
+    school, sub = f"told-{next(arena.marker)}", arena.me  # where nobody else has used up the room's allowance
+    arena.log(f"open {school} MUSIC-1234")
+    room = f"tenant/{school}/music_room/MUSIC-1234"
+    client, teacher = arena.broker.student(school, sub), arena.broker.teacher(school, "t-wild")
+    mate = arena.broker.student(school, "s-mate")
+    assert client.subscribe(f"{room}/limit/{sub}") == [0]
+    assert teacher.subscribe(f"{room}/limit/+") == [0]
+    assert mate.subscribe(f"{room}/limit/{sub}") == [0x80]
     end, reports = time.monotonic() + 2.5, 0
-    client.send(note(f"{ROOM}/note/{sub}", 3 * BURST))
+    client.send(note(f"{room}/note/{sub}", 3 * BURST))
     while time.monotonic() < end:
-        client.send(note(f"{ROOM}/note/{sub}", 10))
+        client.send(note(f"{room}/note/{sub}", 10))
         client.settle()
         reports = len(client.messages)
         time.sleep(0.02)  # the pace of the flood
@@ -165,7 +167,7 @@ def test_the_sender_and_the_teacher_hear_of_drops(arena: Arena) -> None:
         told = json.loads(message.payload)
         assert told["dropped"] >= 1
         assert told["why"] == "client_msgs"
-    assert {m.topic for m in teacher.heard()} == {f"{ROOM}/limit/{sub}"}
+    assert {m.topic for m in teacher.heard()} == {f"{room}/limit/{sub}"}
     assert mate.heard() == []
     for one in (client, teacher, mate):
         one.disconnect()
@@ -273,38 +275,39 @@ def test_what_counts(arena: Arena, limit: str, who: str, leaf: str, size: int, a
 
 @pytest.mark.rule("LIM-1")
 @pytest.mark.parametrize(
-    ("who", "leaf", "size", "rate", "burst"),
+    ("who", "leaf", "size", "rate", "burst", "apart_from"),
     [
-        ([("s-x{}", "MUSIC-1234")] * 8, "note", 1, 600, 600),
-        ([("s-x{}", "MUSIC-1234")] * 4 + [("s-x{}", "CHOIR-0001")] * 4, "note", 1, 2000, 600),
-        ([("t-one", "MUSIC-1234")], "control", 1, 10, 40),
-        ([("t-one", "MUSIC-1234")], "note", 954, 16, 32),
+        ([("s-x{}", "MUSIC-1234")] * 8, "note", 1, 600, 600, ["tenant_msgs 9999 9999", "tenant_bytes 999999 999999"]),
+        ([("s-x{}", "MUSIC-1234")] * 4 + [("s-x{}", "CHOIR-0001")] * 4, "note", 1, 2000, 600, []),
+        ([("t-one", "MUSIC-1234")], "control", 1, 10, 40, []),
+        ([("t-one", "MUSIC-1234")], "note", 954, 16, 32, []),
     ],
     ids=["room", "tenant", "control", "bytes"],
 )
 def test_what_is_allowed_to_whom_nothing_was_said_of(
-    arena: Arena, who: list[tuple[str, str]], leaf: str, size: int, rate: int, burst: int
+    arena: Arena, who: list[tuple[str, str]], leaf: str, size: int, rate: int, burst: int, apart_from: list[str]
 ) -> None:
-    """The gate's own limits of room, tenant, commands and bytes are in force for a school without any of its own."""
+    """The gate's own limits of room, tenant, commands and bytes are in force where the school has none of its own."""
     school = f"plain-{next(arena.marker)}"
 
     def act() -> None:
         for n, (sub, room) in enumerate(who):
             pours(arena, school, sub.format(n), leaf, b"x" * size, 200, room)
 
-    passed, took = spent(arena, school, [], act, leaf)
+    passed, took = spent(arena, school, apart_from, act, leaf)
     assert 0.9 * burst <= passed <= burst + rate * (took + 0.1)
 
 
 @pytest.mark.rule("LIM-1")
-def test_subscribing_is_limited_by_rate(arena: Arena) -> None:
-    """One filter asked for over and over is held once, and still costs its asker each time."""
+@pytest.mark.parametrize(("entry", "rate", "burst"), [("limit {} subs 1 30", 1, 30), ("kick {} s-nobody", 20, 100)])
+def test_subscribing_is_limited_by_rate(arena: Arena, entry: str, rate: int, burst: int) -> None:
+    """One filter asked for over and over is held once, and still costs its asker each time; here and by default."""
     school = f"asks-{next(arena.marker)}"
-    arena.log(f"open {school} MUSIC-1234", f"limit {school} subs 1 30")
+    arena.log(f"open {school} MUSIC-1234", entry.format(school))
     client = arena.broker.student(school)
     began = time.monotonic()
-    answers = [client.subscribe(f"tenant/{school}/music_room/MUSIC-1234/beat") for _ in range(60)]
-    assert 30 <= answers.count([0]) <= 31 + time.monotonic() - began
+    answers = [client.subscribe(f"tenant/{school}/music_room/MUSIC-1234/beat") for _ in range(2 * burst)]
+    assert burst <= answers.count([0]) <= burst + rate * (time.monotonic() - began + 0.1)
     client.disconnect()
 
 

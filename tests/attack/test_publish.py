@@ -144,6 +144,18 @@ def test_cases_44_45_47_wills(arena: Arena, name: str, delay: int) -> None:
 
 
 @pytest.mark.rule("ACL-16")
+@pytest.mark.parametrize("delay", [0, 1])
+def test_a_will_is_for_presence_alone(arena: Arena, delay: int) -> None:
+    """Who has left plays no note, though the same client might have played it while connected."""
+    evil = next(EVIL)
+    more = {"version": 5, "properties": b"\x11\x00\x00\x00\x02"} if delay else {}
+    denied = arena.denied_publishes()
+    arena.attacker(will=Will(f"{OURS}/note/{arena.me}", evil, 0, False, delay), **more).vanish()
+    eventually(lambda: arena.denied_publishes() > denied, "the Will to be judged")
+    arena.nobody_heard(evil)
+
+
+@pytest.mark.rule("ACL-16")
 @pytest.mark.rule("REV-1")
 @pytest.mark.rule("REV-2")
 @pytest.mark.parametrize("withdrawn", ["the subject", "the token", "nothing"])
