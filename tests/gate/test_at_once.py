@@ -1,4 +1,4 @@
-"""What the log says holds before the next CONNECT and SUBSCRIBE, through compactions good and bad, for the leaving too."""
+"""What the log says holds before the next CONNECT and SUBSCRIBE, through compactions, and for who is leaving."""
 
 from __future__ import annotations
 
