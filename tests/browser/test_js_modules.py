@@ -306,6 +306,41 @@ def test_what_is_played_is_told_at_once_and_with_each_connection(js: Runs) -> No
     assert told[1] == told[2] == ["ready 0", "ready 0 850", "ready 1 850", "disconnected 1"]
 
 
+def test_tabs_of_one_browser_have_digits_of_their_own(js: Runs) -> None:
+    """Five tabs: ten client ids, whoever connects anew, so that no tab takes another's connection from it."""
+    digits = js(
+        """
+        const kept = {};
+        globalThis.localStorage = { getItem: (name) => kept[name] ?? null, setItem: (name, text) => { kept[name] = text; } };
+        const { RoomClient } = await load("room_client.js");
+        const { EventEmitter } = await import("node:events");
+        const session = { tenant: "lincoln", room: "MUSIC-1234", sub: "s-a", username: "lincoln/s-a", token: "x",
+                          role: "student", renewInMs: () => null };
+        const tabs = [];
+        for (let i = 0; i < 5; i += 1) tabs.push((await load(`settings.js?${i}`)).settings);
+        return tabs.map((settings) => {
+          const ids = [];
+          let mqtt = null;
+          const connect = (_url, { clientId }) => {
+            ids.push(clientId.at(-1));
+            mqtt = Object.assign(new EventEmitter(), { connected: false, end() {} });
+            return mqtt;
+          };
+          const client = new RoomClient(session, { connect, url: "", tab: settings.takeTab(), random: () => 0, now: () => 0 });
+          client.start();
+          for (let i = 0; i < 3; i += 1) {
+            mqtt.emit("close");
+            client.hurry();
+          }
+          client.stop();
+          return ids;
+        });
+        """
+    )
+    assert all(ids == [ids[0], ids[1], ids[0], ids[1]] for ids in digits)
+    assert sorted(digit for ids in digits for digit in set(ids)) == list("0123456789")
+
+
 def test_the_pads_have_words_of_the_protocols_list(js: Runs) -> None:
     """What a page says that it plays is a word that the roster knows."""
     words = js("const { KITS } = await load('pads.js'); return Object.values(KITS).map((kit) => kit.instrument);")

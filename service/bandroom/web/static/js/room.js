@@ -81,6 +81,7 @@ export class RoomPage extends EventTarget {
     this.client = new RoomClient(session, {
       connect: (url, options) => mqtt.connect(url, options),
       url: here("/mqtt").replace(/^http/, "ws"),
+      tab: settings.takeTab(),
     });
     this.client.addEventListener("state", (event) => this.#onState(event.detail));
     // Pings go out behind the subscription and need not wait for its answer.

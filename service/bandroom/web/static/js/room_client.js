@@ -1,8 +1,8 @@
 // One browser's connection to a room: MQTT over /mqtt, kept up by itself.
 //
 // A refused sign-in means: wait and try the same again, then renew the token, then join anew. So a broker that
-// restarts sends nobody to the join form. Each connection takes the next digit, which tells a subject's
-// connections apart: the newest "ready" counts, whatever the older one's Will says later.
+// restarts sends nobody to the join form. Each connection takes the other of its tab's two digits, which tell a
+// subject's connections apart: the newest "ready" counts, whatever the older one's Will says later.
 
 import { ApiError } from "./api.js";
 import { clientId, filter, parseTopic, publishOptions, topic } from "./topics.js";
@@ -51,7 +51,8 @@ export function filtersFor(role, { tenant, room, sub }) {
  * States: connecting, online, reconnecting, blocked (the network lets no WebSocket through), ended (with `why`).
  */
 export class RoomClient extends EventTarget {
-  constructor(session, { connect, url, random = Math.random, now = () => performance.now() }) {
+  /** `tab` (0 to 4): which of this browser's tabs it is. Each has two digits, so that none takes the other's place. */
+  constructor(session, { connect, url, tab = 0, random = Math.random, now = () => performance.now() }) {
     super();
     this.session = session;
     this.connect = connect;
@@ -60,7 +61,7 @@ export class RoomClient extends EventTarget {
     this.now = now;
     this.state = "idle";
     this.dropped = 0;
-    this.#digit = Math.floor(random() * 10);
+    this.#digit = 2 * tab;
   }
 
   #digit;
@@ -175,7 +176,7 @@ export class RoomClient extends EventTarget {
     if (this.#stopped) return;
     const { tenant, room, sub, username, token, role } = this.session;
     const digit = this.#digit;
-    this.#digit = (digit + 1) % 10;
+    this.#digit = digit ^ 1;
     const presence = this.#presenceTopic();
     let settled = false;
     let refused = null;

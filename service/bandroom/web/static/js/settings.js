@@ -2,8 +2,9 @@
 // next pupil may sit at the same device.
 
 const DEFAULTS = Object.freeze({
-  calm: null, hearOthers: false, kit: "drums", volume: 80, latencyMs: 0, tenant: "", code: "",
+  calm: null, hearOthers: false, kit: "drums", volume: 80, latencyMs: 0, tenant: "", code: "", tab: 0,
 });
+const TABS = 5;
 const STORE = "bandroom.settings";
 
 function read() {
@@ -27,6 +28,12 @@ export const settings = Object.freeze({
     } catch {
       // Storage may be forbidden: the settings then last as long as the page.
     }
+  },
+  /** A number from 0 to 4 that no other of this browser's last four tabs was given: they share one pupil's digits. */
+  takeTab() {
+    const tab = ((read().tab ?? current.tab) + 1) % TABS;
+    this.set("tab", tab);
+    return tab;
   },
   /** The picture is to keep still: chosen here, or else asked for in the device's own settings. */
   get isCalm() {
