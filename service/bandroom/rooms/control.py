@@ -264,6 +264,8 @@ class Control:
         for tenant in self.store.tenants():
             for device in self.store.for_tenant(tenant.tenant).devices():
                 effects.append(Publish(assignment(tenant.tenant, device.sub), Assignment(device.room)))
+        # Of deleted tenants: the service may have been killed when they were off the record and still in the broker.
+        effects += [Clear(assignment(void.tenant, void.sub)) for void in self.store.void_devices()]
         return [*effects, *self.roster.republish()]
 
 

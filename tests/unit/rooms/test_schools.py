@@ -111,6 +111,27 @@ def test_a_deleted_tenant_leaves_nothing_but_what_is_void(plane: Plane) -> None:
     assert plane.gate_state().floors == {(LINCOLN, Subject("d-drum")): 2}
 
 
+@pytest.mark.rule("REV-8")
+def test_a_kill_in_the_middle_of_deleting_leaves_nothing_retained(plane: Plane) -> None:
+    """Off the record, and killed before anything of it went out: the next service clears what nobody else knows of.
+
+    The rooms' topics are cleared by the closing before, presence and roster as they are found.
+    """
+    plane.create()
+    admin.enroll_device(plane.control, LINCOLN, Subject("d-drum"), None, RoomId("MUSIC-1234"))
+    admin.enroll_device(plane.control, LINCOLN, Subject("d-bass"), None)
+    admin.enroll_device(plane.control, TWIN, Subject("d-drum"), None)
+    schools.close_all(plane.control, LINCOLN)
+    plane.drain()
+    schools.delete_tenant(plane.control, LINCOLN)
+    plane.restart()  # with the effects lost
+    retained = plane.control.retained()
+    cleared = {effect.topic.name for effect in retained if isinstance(effect, Clear)}
+    assert cleared == {"tenant/lincoln/device/d-bass/room", "tenant/lincoln/device/d-drum/room"}
+    (kept,) = [effect.topic.name for effect in retained if isinstance(effect, Publish)]
+    assert kept == "tenant/lincoln-2/device/d-drum/room"
+
+
 def test_deleting_twice_or_nobody_is_refused(plane: Plane) -> None:
     """There is nothing to delete then."""
     schools.delete_tenant(plane.control, LINCOLN)
