@@ -99,7 +99,7 @@ def create_room(control: Control, tenant: TenantId, asked: NewRoom) -> RoomRow:
             tempo=tempo.encode().decode(),
             tempo_rev=tempo.rev,
             created_at=now_s,
-            used_at=now_s,
+            used_at=control.used_s(),
             closed_at=None,
             rests_until=None,
         )

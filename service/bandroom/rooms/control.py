@@ -112,6 +112,8 @@ class Control:
         self.roster = Roster(self.where)
         self.closing: dict[tuple[TenantId, RoomId], int] = {}
         """The rooms whose members were warned, and the server time (s) at which they close."""
+        self.noted: dict[tuple[TenantId, RoomId], int] = {}
+        """The rooms with somebody in them, and the server time (s) at which that was put on record last."""
         self._emit = emit
 
     # -- time
@@ -123,6 +125,10 @@ class Control:
     def now_s(self) -> int:
         """Server time in whole seconds: for what rests or idles. Tokens go by ``wall_s``."""
         return self.clock.now_us() // US_PER_SECOND
+
+    def used_s(self) -> int:
+        """Server time for what was used now: in whole seconds, rounded up, so that its hour is not over too early."""
+        return -(-self.clock.now_us() // US_PER_SECOND)
 
     def next_rev(self, last: int) -> int:
         """The revision after ``last``: rises through stop, close, reopen and the restoring of a backup."""
@@ -243,9 +249,9 @@ class Control:
     def put_info(self, change: Change, room: RoomRow, *, used: bool = True) -> RoomRow:
         """Record a room whose name, state, code or mutes changed, under a new revision, and publish it.
 
-        With ``used`` it counts as in use from now.
+        With ``used`` it was in use until now, or until later where somebody is there (``upkeep.note_use``).
         """
-        used_at = self.now_s() if used else room.used_at
+        used_at = max(room.used_at, self.used_s()) if used else room.used_at
         room = replace(room, info_rev=self.next_rev(room.info_rev), used_at=used_at)
         self.store.for_tenant(room.tenant).put_room(room)
         change.effects.append(Publish(Room(room.tenant, room.room).info(), self.info_message(room)))

@@ -92,7 +92,8 @@ def apply(
     except ValidationError as error:
         raise Refused("limit", "the tempo map would become too long: wait for what is pending") from error
     if edited.map.rev != before.rev:
-        room = replace(room, tempo=message.encode().decode(), tempo_rev=message.rev, used_at=control.now_s())
+        used_at = max(room.used_at, control.used_s())
+        room = replace(room, tempo=message.encode().decode(), tempo_rev=message.rev, used_at=used_at)
         control.store.for_tenant(room.tenant).put_room(room)
         change.effects.append(Publish(Room(room.tenant, room.room).tempo(), message))
     return room, done(command_id, room.tempo_rev, edited.n, edited.t)

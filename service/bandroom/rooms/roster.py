@@ -56,6 +56,8 @@ class _Entry:
     instrument: Instrument | None = None
     heard_us: int = 0
     shown: tuple[RoomId, Member] | None = None
+    used: RoomId | None = None
+    """The room that it keeps in use. A screen is nobody: one that is left on must not keep a room open."""
 
 
 class Roster:
@@ -66,6 +68,8 @@ class Roster:
         self._entries: dict[tuple[TenantId, Subject], _Entry] = {}
         self._strays: dict[tuple[TenantId, RoomId, Subject], int] = {}
         self._ticked_us: int | None = None
+        self.left: set[tuple[TenantId, RoomId]] = set()
+        """The rooms that somebody has left since whoever notes it took them out of here."""
 
     def hear(self, tenant: TenantId, sub: Subject, said: Presence | None, now_us: int) -> Iterator[Effect]:
         """What a client's presence, or its being cleared (None), changes."""
@@ -83,6 +87,9 @@ class Roster:
         elif entry is None:
             # Gone before we began to listen: shown for its minute, so that nobody vanishes unseen.
             self._entries[tenant, sub] = _Entry(said.digit, said.state, now_us, gone_us=now_us)
+            place = self._where(tenant, sub)
+            if place is not None and place.kind != "viewer":
+                self.left.add((tenant, place.room))
         elif said.digit == entry.digit:
             entry.state, entry.unheard_us = said.state, None
             entry.gone_us = entry.gone_us or now_us
@@ -100,6 +107,7 @@ class Roster:
             return
         place = self._where(tenant, sub)
         before, entry.shown = entry.shown, None
+        used, entry.used = entry.used, None
         if place is not None:
             error_us = entry.error_us if entry.state == "ready" else None
             member = Member(
@@ -111,6 +119,9 @@ class Roster:
                 instrument=entry.instrument or place.instrument,
             )
             entry.shown = (place.room, member)
+            entry.used = place.room if entry.gone_us is None and place.kind != "viewer" else None
+        if used is not None and entry.used != used:
+            self.left.add((tenant, used))
         if before is not None and (entry.shown is None or entry.shown[0] != before[0]):
             yield Clear(Room(tenant, before[0]).member(sub))
         if entry.shown is not None and entry.shown != before:
@@ -121,6 +132,8 @@ class Roster:
         entry = self._entries.pop((tenant, sub), None)
         if entry is None:
             return
+        if entry.used is not None:
+            self.left.add((tenant, entry.used))
         if entry.shown is not None:
             yield Clear(Room(tenant, entry.shown[0]).member(sub))
         yield Clear(presence(tenant, sub))
@@ -201,12 +214,8 @@ class Roster:
         return [sub for whose, sub in self._entries if whose == tenant]
 
     def occupied(self) -> set[tuple[TenantId, RoomId]]:
-        """The rooms in which somebody is ready. A screen is nobody: one that is left on must not keep a room open."""
-        return {
-            (tenant, entry.shown[0])
-            for (tenant, _), entry in self._entries.items()
-            if entry.shown is not None and entry.gone_us is None and entry.shown[1].kind != "viewer"
-        }
+        """The rooms in which somebody is ready."""
+        return {(tenant, entry.used) for (tenant, _), entry in self._entries.items() if entry.used is not None}
 
     def _is_shown(self, tenant: TenantId, room: RoomId, sub: Subject) -> bool:
         entry = self._entries.get((tenant, sub))

@@ -19,6 +19,10 @@ KEEP_REPLIES_S = 24 * 3600
 """How long a repeated command is recognised (s)."""
 WARN_BEFORE_S = 300
 """How long before an idle room is closed its members and the log are told (s); half its time at most."""
+NOTE_EVERY_S = 45
+"""How often it is put on record that somebody is in a room (s)."""
+NOTE_AHEAD_S = 60
+"""And for how long from then on (s): until after the next time, however busy the service is."""
 LEAST_WARNING_S = 60
 """And at least so long, even where nothing could be told in time: the service was not running (s)."""
 
@@ -57,11 +61,24 @@ def forget_pupils(control: Control) -> None:
 
 
 def note_use(control: Control) -> None:
-    """Note that the rooms with somebody in them are in use."""
-    now_s = control.now_s()
-    with control.change():
-        for tenant, room in control.roster.occupied():
-            control.store.for_tenant(tenant).touch_room(room, now_s)
+    """Note which rooms are in use, and until when those were that somebody has left.
+
+    Where somebody is, it is noted ahead until after the next note: were everything cut off now, they would have been
+    there until then at the latest, and the room is closed rather too late than too early.
+    """
+    now_s, used_s = control.now_s(), control.used_s()
+    occupied, left = control.roster.occupied(), frozenset(control.roster.left)
+    noted = {key: at_s for key, at_s in control.noted.items() if key in occupied}
+    due = [key for key in occupied if key not in noted or now_s - noted[key] >= NOTE_EVERY_S]
+    if due or left - occupied:
+        with control.change():
+            for tenant, room in due:
+                control.store.for_tenant(tenant).touch_room(room, used_s + NOTE_AHEAD_S)
+            for tenant, room in left - occupied:
+                control.store.for_tenant(tenant).touch_room(room, used_s)
+    # Only now: what a bad disk has not taken is noted next time.
+    control.noted = noted | dict.fromkeys(due, now_s)
+    control.roster.left -= left
 
 
 def close_idle(control: Control) -> None:
@@ -115,13 +132,13 @@ def each_second(control: Control) -> None:
 
 
 def every_few_seconds(control: Control) -> None:
-    """Closing what nobody uses."""
+    """Noting which rooms are in use, and closing those that are not."""
+    note_use(control)
     close_idle(control)
 
 
 def each_minute(control: Control) -> None:
-    """Deleting, and noting which rooms are in use."""
+    """Deleting what has had its day."""
     forget_pupils(control)
     with control.change() as change:
         forget_rested(control, change)
-    note_use(control)

@@ -150,9 +150,9 @@ class TenantStore:
         """Delete a room with its members, mutes, assignments and replies."""
         self._c.write("DELETE FROM rooms WHERE tenant = ? AND room = ?", (self.tenant, room))
 
-    def touch_room(self, room: RoomId, now_s: int) -> None:
-        """Note that somebody is in a room now."""
-        self._c.write("UPDATE rooms SET used_at = ? WHERE tenant = ? AND room = ?", (now_s, self.tenant, room))
+    def touch_room(self, room: RoomId, used_s: int) -> None:
+        """Note that a room is, or was, in use until ``used_s``. Inside a ``transaction``."""
+        self._c.write("UPDATE rooms SET used_at = ? WHERE tenant = ? AND room = ?", (used_s, self.tenant, room))
 
     # -- members
 

@@ -257,7 +257,7 @@ def test_a_room_says_when_it_would_be_closed(school: School) -> None:
     room = school.room()
     where = f"/api/tenants/{school.tenant}/rooms/{room.room}"
     found = school.http.get(where).json()
-    assert found["closes_at"] - found["created_at"] == 3600
+    assert found["closes_at"] - found["created_at"] in (3600, 3601)  # to whole seconds, and not too early
     school.do(room, "close")
     found = school.http.get(where).json()
     assert found["closes_at"] is None

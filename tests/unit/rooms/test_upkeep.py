@@ -1,10 +1,10 @@
 """What time does: idle rooms are closed, rested ones deleted, codes come free."""
 
 import pytest
-from bandroom.rooms import admin, upkeep
+from bandroom.rooms import admin, people, upkeep
 from bandroom.rooms.effects import Publish
 from bandroom.rooms.life import REST_S
-from bandroom.store import RoomState
+from bandroom.store import RoomState, Unavailable
 from bandroom.wire.ids import Subject
 from bandroom.wire.messages import Presence, RoomInfo
 
@@ -104,6 +104,100 @@ def test_nothing_closes_unwarned_after_the_service_was_away(music: Plane) -> Non
     say(music, sub, "ready")
     pass_time(music, 120)
     assert music.room().state is RoomState.OPEN
+
+
+def closes_after(plane: Plane) -> int:
+    """How many seconds pass until the room is closed, the warning before it given in time; in steps of 5 s."""
+    passed, warned_at, plane.effects = 0, None, []
+    while plane.room().state is RoomState.OPEN:
+        pass_time(plane, 5)
+        passed += 5
+        if warned_at is None and any(told(plane)):
+            warned_at = passed
+        assert passed < 2 * 3600
+    assert warned_at is not None
+    assert passed - warned_at >= 290
+    return passed
+
+
+@pytest.mark.rule("ROOM-1")
+@pytest.mark.parametrize("stayed_s", [1, 44, 46, 59, 61, 89, 1000])
+def test_the_hour_begins_when_the_last_one_leaves(music: Plane, stayed_s: int) -> None:
+    """However that lies to the service's looks: never earlier, and at its next looks."""
+    sub = music.join(nickname="Ann").member.sub
+    pass_time(music, 600)
+    say(music, sub, "ready")
+    pass_time(music, stayed_s // 5 * 5)
+    music.advance(stayed_s % 5 + 0.7)
+    say(music, sub, "disconnected")
+    assert 3600 <= closes_after(music) <= 3610
+
+
+@pytest.mark.rule("ROOM-1")
+def test_the_hour_begins_when_a_device_is_taken_away_or_a_pupil_put_out(music: Plane) -> None:
+    """Nobody says goodbye there."""
+    sub, drum = music.join(nickname="Ann").member.sub, Subject("d-drum-3")
+    admin.enroll_device(music.control, LINCOLN, drum, None)
+    music.do("assign_device", device=drum)
+    for who in (sub, drum):
+        say(music, who, "ready")
+    pass_time(music, 1050)
+    music.do("kick", who=sub, keep_code=True)
+    pass_time(music, 1050)
+    with music.control.change() as change:  # as another room's command does it, which is no use of this one
+        people.move_device(music.control, change, music.store.for_tenant(LINCOLN).device(drum), None)  # type: ignore[arg-type]
+    assert 3600 <= closes_after(music) <= 3610
+
+
+@pytest.mark.rule("ROOM-1")
+@pytest.mark.parametrize("command", ["none", "mute", "set_tempo"])
+def test_the_hour_is_whole_after_everything_was_cut_off(music: Plane, command: str) -> None:
+    """A power cut while somebody was there, and who does not come back: an hour from then, and a minute more at most."""
+    sub = music.join(nickname="Ann").member.sub
+    pass_time(music, 600)
+    say(music, sub, "ready")
+    pass_time(music, 130)
+    if command != "none":
+        assert music.do(command, **({"bpm": 99} if command == "set_tempo" else {})).ok
+        pass_time(music, 10)
+    music.restart()
+    assert 3600 <= closes_after(music) <= 3600 + upkeep.NOTE_AHEAD_S + 10
+
+
+@pytest.mark.rule("ROOM-1")
+def test_who_left_while_the_service_was_away_left_as_late_as_could_be(music: Plane) -> None:
+    """When exactly nobody knows: the hour begins when the service hears of it."""
+    sub = music.join(nickname="Ann").member.sub
+    say(music, sub, "ready")
+    pass_time(music, 60)
+    music.restart()
+    music.advance(1800)
+    say(music, sub, "lost")
+    assert 3600 <= closes_after(music) <= 3610
+
+
+@pytest.mark.rule("ROOM-1")
+def test_a_command_between_two_seconds_is_no_second_too_early(music: Plane) -> None:
+    """Times on record are whole seconds."""
+    for cmd in ("lock", "unlock", "start", "stop"):
+        music.advance(1.9)
+        assert music.do(cmd).ok
+        assert music.room().used_at * 1_000_000 >= music.clock.now_us()
+
+
+def test_that_somebody_left_is_not_forgotten_while_the_disk_is_full(music: Plane) -> None:
+    """It is noted when there is room again."""
+    sub = music.join(nickname="Ann").member.sub
+    say(music, sub, "ready")
+    pass_time(music, 600)
+    music.store.connection.raw.execute("PRAGMA query_only = on")
+    say(music, sub, "disconnected")
+    with pytest.raises(Unavailable):
+        upkeep.every_few_seconds(music.control)
+    music.store.connection.raw.execute("PRAGMA query_only = off")
+    music.advance(5)
+    upkeep.every_few_seconds(music.control)
+    assert music.room().used_at == music.now_s
 
 
 def test_a_closed_room_rests_for_a_day_and_is_deleted(music: Plane) -> None:
