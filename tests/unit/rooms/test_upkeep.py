@@ -152,7 +152,7 @@ def test_the_hour_begins_when_a_device_is_taken_away_or_a_pupil_put_out(music: P
 @pytest.mark.rule("ROOM-1")
 @pytest.mark.parametrize("command", ["none", "mute", "set_tempo"])
 def test_the_hour_is_whole_after_everything_was_cut_off(music: Plane, command: str) -> None:
-    """A power cut while somebody was there, and who does not come back: an hour from then, and a minute more at most."""
+    """A power cut while somebody was there, and no return: an hour from then, and a minute more at most."""
     sub = music.join(nickname="Ann").member.sub
     pass_time(music, 600)
     say(music, sub, "ready")
