@@ -75,6 +75,16 @@ async def test_from_the_sign_in_link_to_a_command(browser: Any, stack: Any, room
         await page.wait_for_selector("#rooms li:has-text('closed')")
 
 
+async def test_the_code_on_the_wall_is_the_one_that_opens(browser: Any, stack: Any, room_of: Any) -> None:
+    """Replaced by another teacher, or on the command line: code and QR on this page are the new ones at once."""
+    room = room_of(stack)
+    page = await browser.page()
+    await go_in(page, room, sign_in_link(room))
+    assert await page.inner_text("#share-code") == room.code
+    code = stack.cli("rooms", "new-code", room.code, "--tenant", room.tenant)["code"]
+    await browser.until(page, f"document.getElementById('share-code').textContent === {code!r}")
+
+
 async def test_taking_a_sign_in_back_ends_it_in_words(browser: Any, stack: Any, room_of: Any) -> None:
     """A teacher who is revoked in the middle of a room is out of it within seconds and told so; neither a reload nor
     the old link opens anything any more, and the page says what to do."""

@@ -153,8 +153,12 @@ def watch(room: RoomArgument, tenant: TenantOption = None, home: HomeOption = DE
         with Api(home) as api:
             return str(api.post(f"/api/tenants/{school}/tokens", asked)["token"])
 
+    def ask_code() -> str:
+        with Api(home) as api:
+            return str(api.get(f"/api/tenants/{school}/rooms/{found['room']}")["code"])
+
     mqtt = RunInfo.read(Home(home)).mqtt
-    asyncio.run(live.watch(access, mint, mqtt.host, mqtt.port, live.place(found), found["code"]))
+    asyncio.run(live.watch(access, mint, mqtt.host, mqtt.port, live.place(found), found["code"], ask_code))
 
 
 @app.command()

@@ -23,7 +23,7 @@ from bandroom.cli.watch_board import Board
 from bandroom.mqtt import Connection, Credential, Disconnected, NotConnected, Tcp, connect
 from bandroom.runstate import NotRunning
 from bandroom.wire.ids import RoomId, Subject, TenantId
-from bandroom.wire.messages import Command
+from bandroom.wire.messages import Command, RoomInfo
 from bandroom.wire.topics import Filter, Leaf, Room
 
 _HEARD = (Leaf.BEAT, Leaf.TEMPO, Leaf.ROOM, Leaf.MEMBER, Leaf.NOTE, Leaf.LIMIT)
@@ -55,11 +55,22 @@ class FreshToken:
         return self._token
 
 
-async def watch(access: dict[str, Any], mint: Callable[[], str], host: str, port: int, room: Room, code: str) -> None:
-    """Show a room until `q` is pressed. ``access``: a teacher's user name, client id, token; ``mint`` gives another."""
+async def watch(
+    access: dict[str, Any],
+    mint: Callable[[], str],
+    host: str,
+    port: int,
+    room: Room,
+    code: str,
+    ask_code: Callable[[], str],
+) -> None:
+    """Show a room until `q` is pressed.
+
+    ``access``: a teacher's user name, client id, token; ``mint`` gives another token, ``ask_code`` the code of now.
+    """
     sub = Subject(str(access["username"]).split("/")[1])
     credential = Credential(access["username"], access["client_id"], FreshToken(access["token"], mint))
-    board = Board(str(room.room), code)
+    board, news = Board(str(room.room), code), asyncio.Event()
     try:
         async with connect(Tcp(host, port), credential, will=None, wait=False) as connection:
             await connection.subscribe(
@@ -68,7 +79,8 @@ async def watch(access: dict[str, Any], mint: Callable[[], str], host: str, port
             )
             with Live(console=Console(), refresh_per_second=10, screen=sys.stdout.isatty()) as live, _keys() as keys:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(_hear(connection, board))
+                    group.create_task(_hear(connection, board, news))
+                    group.create_task(_keep_code(board, news, ask_code))
                     group.create_task(_follow(connection, board))
                     group.create_task(_draw(connection, board, live))
                     group.create_task(_obey(connection, board, room, sub, keys))
@@ -76,9 +88,22 @@ async def watch(access: dict[str, Any], mint: Callable[[], str], host: str, port
         pass
 
 
-async def _hear(connection: Connection, board: Board) -> None:
+async def _hear(connection: Connection, board: Board, news: asyncio.Event) -> None:
     async for incoming in connection.messages:
         board.hear(incoming, time.monotonic())
+        if isinstance(incoming.message, RoomInfo):
+            news.set()
+
+
+async def _keep_code(board: Board, news: asyncio.Event, ask_code: Callable[[], str]) -> None:
+    """What pupils type is told to nobody in the room, only that something about the room is new."""
+    while True:
+        await news.wait()
+        news.clear()
+        try:
+            board.code = await asyncio.to_thread(ask_code)
+        except (CliError, NotRunning):  # the service is away: when it is back, it tells of the room again
+            continue
 
 
 async def _follow(connection: Connection, board: Board) -> None:

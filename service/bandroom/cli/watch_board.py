@@ -11,6 +11,7 @@ from rich.text import Text
 
 from bandroom.cli.output import clock_text
 from bandroom.mqtt import Incoming
+from bandroom.music.units import bpm_from_uq
 from bandroom.wire.ids import Subject
 from bandroom.wire.messages import Beat, LimitReport, Member, Note, Reply, RoomInfo, Tempo
 from bandroom.wire.topics import Leaf
@@ -36,7 +37,7 @@ class Board:
     info: RoomInfo | None = None
     beat: Beat | None = None
     beat_s: float = 0.0
-    tempo_rev: int = 0
+    tempo: Tempo | None = None
     members: dict[Subject, Member] = field(default_factory=dict[Subject, Member])
     notes: dict[Subject, deque[float]] = field(default_factory=dict[Subject, deque[float]])
     limits: dict[Subject, tuple[float, LimitReport]] = field(default_factory=dict[Subject, tuple[float, LimitReport]])
@@ -61,8 +62,8 @@ class Board:
         match message:
             case Beat() if self.beat is None or (message.rev, message.n) > (self.beat.rev, self.beat.n):
                 self.beat, self.beat_s = message, now_s
-            case Tempo():
-                self.tempo_rev = max(self.tempo_rev, message.rev)
+            case Tempo() if self.tempo is None or message.rev >= self.tempo.rev:
+                self.tempo = message
             case RoomInfo() if self.info is None or message.rev >= self.info.rev:
                 self.info = message
             case Member() if sub is not None:
@@ -140,11 +141,18 @@ class Board:
         head.append("" if self.connected else "  (no connection: trying)", style="red")
         head.append("\n")
         if self.beat is None or not self.playing(now_s):
-            head.append("standing still")
+            head.append("standing still" + self._at_rest())
             return head
         beats = "  ".join("■" if pos == self.beat.pos else "·" for pos in range(1, max(self.beat.pos, 4) + 1))
         head.append(f"bar {self.beat.bar:3}  beat {self.beat.pos}  {beats}  {self.beat.bpm:g} bpm")
         return head
+
+    def _at_rest(self) -> str:
+        """The tempo and meter in which the room would go on: what was tapped, or set, while it stands still."""
+        if self.tempo is None or self.tempo.seg[-1].uq or not self.tempo.seg[-1].uq1:
+            return ""
+        meter = self.tempo.met[-1]
+        return f", {bpm_from_uq(self.tempo.seg[-1].uq1, meter.q):g} bpm, {meter.num}/{meter.den}"
 
     def _roster(self, now_s: float, first: int, last: int) -> Table:
         """The members from number ``first`` on, from 0, up to ``last``, a line each however narrow it gets."""

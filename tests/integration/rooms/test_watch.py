@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import subprocess
@@ -110,6 +111,18 @@ async def test_every_key_and_what_it_shows(school: School) -> None:
         await screen.shows("dropped: client_msgs")
         screen.press("q")
         await wait_until_async(lambda: screen.process.poll() == 0, what="the end of the view")
+
+
+async def test_it_shows_the_code_that_opens_now(school: School) -> None:
+    """Replaced by somebody else, on the command line or from the teacher's page; and with somebody put out."""
+    room = school.room()
+    school.join(room, nickname="Ann")
+    async with view(school, room) as screen:
+        await screen.shows(f"code {room.room}")
+        code, out, err = school.cli("rooms", "new-code", room.room, "--tenant", school.tenant, "--json")
+        assert code == 0, err
+        await screen.shows(json.loads(out)["code"])
+        await screen.shows(school.do(room, "kick", who="Ann")["code"])
 
 
 async def test_it_stays_through_restarts(start_stack: Callable[..., Any], home: Home) -> None:

@@ -1,13 +1,14 @@
 """The live view: what it shows of what it heard, and what its keys mean."""
 
 import time
+from typing import Literal
 
 import pytest
 from bandroom.cli.watch import command_of, keys_of
 from bandroom.cli.watch_board import Board
 from bandroom.mqtt import Incoming
 from bandroom.wire.ids import RoomId, Subject, TenantId
-from bandroom.wire.messages import Beat, LimitReport, Member, Note, Reply, RoomInfo
+from bandroom.wire.messages import Beat, LimitReport, Member, MeterChange, Note, Reply, RoomInfo, Segment, Tempo
 from bandroom.wire.topics import Room
 from rich.console import Console
 
@@ -110,6 +111,25 @@ def test_a_command_that_nobody_answers_is_said_to_be_so(board: Board) -> None:
     assert "no answer to start" in text(board, 16)
     board.hear(heard(HERE.control_reply(Subject("t-smith")), Reply(id="a", ok=True, rev=1)), 0)
     assert "no answer" not in text(board, 20)
+
+
+def test_a_room_at_rest_shows_at_what_tempo_it_would_go_on(board: Board) -> None:
+    """So that taps and a new meter can be seen before the beat begins; a map of a revision before changes nothing."""
+
+    def rests(rev: int, uq: int, q: int, num: int, den: Literal[4, 8]) -> Tempo:
+        meter = MeterChange(n=0, k=0, bar=1, num=num, den=den, q=q)
+        return Tempo(rev=rev, seg=(Segment(k=0, t=0, uq=0, uq1=uq),), met=(meter,))
+
+    assert text(board, 0).splitlines()[1].strip() == "standing still"
+    board.hear(heard(HERE.tempo(), rests(7, 625_000, 960, 3, 4)), 0)
+    assert "standing still, 96 bpm, 3/4" in text(board, 0)
+    board.hear(heard(HERE.tempo(), rests(8, 500_000, 1440, 6, 8)), 0)
+    assert "standing still, 80 bpm, 6/8" in text(board, 0)
+    board.hear(heard(HERE.tempo(), rests(7, 625_000, 960, 3, 4)), 0)
+    assert "80 bpm" in text(board, 0)
+    playing = rests(9, 625_000, 960, 3, 4).model_copy(update={"seg": (Segment(k=0, t=0, uq=625_000),)})
+    board.hear(heard(HERE.tempo(), playing), 0)
+    assert "bpm" not in text(board, 0)  # it plays, and no beat comes: nothing is said of a rest
 
 
 def test_a_room_that_is_to_close_says_when(board: Board) -> None:

@@ -89,12 +89,13 @@ export class Lead extends EventTarget {
     await share({ ...this.room, tenant: this.#holder.tenant });
   }
 
-  /** The room as the service has it: a new code after `new_code` or `kick`. */
+  /** The room as the service has it: a new code after `new_code` or `kick`, whoever gave the command. */
   async #reload() {
     const room = await this.ask("GET", this.#path());
     if (!room || !this.room) return;
+    const isAnother = room.code !== this.room.code;
     this.room = room;
-    this.#share();
+    if (isAnother) this.#share();
   }
 
   // -- people
@@ -157,6 +158,8 @@ export class Lead extends EventTarget {
     $("t-lock").setAttribute("aria-pressed", String(info.state === "locked"));
     setText("t-lock", info.state === "locked" ? "Unlock" : "Lock");
     for (const mute of document.querySelectorAll("[data-mutes]")) this.#mark(mute);
+    // What pupils type is told to nobody in the room, only that something about it is new.
+    this.#reload();
   }
 
   // -- screens
