@@ -81,7 +81,11 @@ class _TestRoom:
     """A room that beats, in a tenant of the doctor's own; closed afterwards."""
 
     def __init__(self, home: Home, info: RunInfo) -> None:
-        token = home.owner_token.read_text().strip()
+        try:
+            token = home.owner_token.read_text().strip()
+        except OSError as error:
+            advice = "start `bandroom up` again, as the user whose data folder it is"
+            raise Ill(f"{home.owner_token} cannot be read: {error.strerror}", advice) from error
         self._http = httpx.Client(
             base_url=info.http.url,
             headers={"Authorization": f"Bearer {token}"},
@@ -97,10 +101,11 @@ class _TestRoom:
         return self._post("/api/join", {"tenant": DOCTOR_TENANT, "code": self._room["code"], "nickname": "Doctor"})
 
     def __exit__(self, *_: object) -> None:
-        if self._room:
-            path = f"/api/tenants/{DOCTOR_TENANT}/rooms/{self._room['room']}/commands"
-            self._http.post(path, json={"cmd": "close"})
-        self._http.close()
+        try:
+            if self._room:
+                self._post(f"/api/tenants/{DOCTOR_TENANT}/rooms/{self._room['room']}/commands", {"cmd": "close"})
+        finally:
+            self._http.close()
 
     def _post(self, path: str, body: dict[str, Any], fine: tuple[int, ...] = ()) -> dict[str, Any]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from bandroom.paths import Home
 from bandroom.settings import BadSettings, Settings, load
 from bandroom.supervisor import gate
 from bandroom.supervisor.errors import StartError
+from bandroom.supervisor.ports import lan_address
 
 OLDEST_BROKER = (2, 0, 11)
 LEAST_FREE_BYTES = 200_000_000
@@ -143,11 +145,17 @@ def free_ports(home: Home) -> str:
     """Before a start: nobody else listens on the ports. One that was only the default is no failure."""
     found = settings(home)
     asked = found.model_fields_set
-    names = ["mqtt_port", "http_port"] + (["mqtts_port", "https_port"] if found.tls_cert else [])
     said: list[str] = []
-    for name in names:
-        port, host = int(getattr(found, name)), found.mqtt_host if name == "mqtt_port" else found.http_host
-        if port == 0 or _is_free(host, port):
+    for name, host in _hosts(found).items():
+        port = int(getattr(found, name))
+        try:
+            is_free = port == 0 or _is_free(host, port)
+        except OSError as error:  # an address that is not this machine's, a port that is root's
+            text = f"{host}:{port} ({name}) cannot be listened on: {error.strerror}"
+            raise Ill(
+                text, f"set another address or port for {name}, in {home.settings_file} or the environment"
+            ) from error
+        if is_free:
             said.append(f"{port or 'any'}")
         elif name in asked:
             advice = f"see who has it with `ss -ltnp 'sport = {port}'`; end that, or choose another port"
@@ -157,6 +165,25 @@ def free_ports(home: Home) -> str:
     return ", ".join(said)
 
 
+def _hosts(found: Settings) -> dict[str, str]:
+    """The settings of the ports that `up` would listen on, and on which address each. Raises ``Ill``."""
+    try:
+        lan = lan_address() if found.lan else "127.0.0.1"
+    except StartError as error:
+        raise Ill(str(error), "connect this machine to the network, or leave `lan` out") from error
+    plain = lan if found.lan and found.tls_cert is None else None
+    asked = found.model_fields_set
+    hosts = {
+        "mqtt_port": found.mqtt_listen or (found.mqtt_host if "mqtt_host" in asked else plain or found.mqtt_host),
+        "http_port": found.http_host if "http_host" in asked else plain or found.http_host,
+    }
+    if found.tls_cert is not None:
+        hosts |= dict.fromkeys(("mqtts_port", "https_port"), found.tls_host or lan)
+    if found.external_broker:  # it listens itself, perhaps on another machine
+        hosts = {name: host for name, host in hosts.items() if not name.startswith("mqtt")}
+    return hosts
+
+
 def _is_free(host: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
@@ -164,7 +191,9 @@ def _is_free(host: str, port: int) -> bool:
         try:
             sock.bind((host, port))
             sock.listen(1)
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
             return False
     return True
 

@@ -123,6 +123,42 @@ def test_ports(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     _ill(lambda: machine.free_ports(home), "seventy")
 
 
+def test_ports_are_looked_at_where_they_will_be(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
+) -> None:
+    """With `lan` that is the network's address; with a certificate only the encrypted ones are there. An address that
+    is not this machine's is told as such, not as a port that is taken.
+    """
+    home.create()
+    port, files = free_port(), Authority(tmp_path / "certificates").sign("band", NAME)
+    monkeypatch.setattr(machine, "lan_address", lambda: "127.0.0.5")
+    monkeypatch.setenv("BANDROOM_LAN", "true")
+    monkeypatch.setenv("BANDROOM_MQTT_PORT", str(port))
+    monkeypatch.setenv("BANDROOM_HTTP_PORT", "0")
+    with socket.create_server(("127.0.0.5", port)):
+        _ill(lambda: machine.free_ports(home), f"port {port}", "mqtt_port")
+        monkeypatch.setenv("BANDROOM_TLS_CERT", str(files.certificate))
+        monkeypatch.setenv("BANDROOM_TLS_KEY", str(files.key))
+        monkeypatch.setenv("BANDROOM_HTTPS_PORT", "0")
+        assert str(port) in machine.free_ports(home)
+        monkeypatch.setenv("BANDROOM_MQTTS_PORT", str(port))
+        _ill(lambda: machine.free_ports(home), f"port {port}", "mqtts_port")
+        monkeypatch.setenv("BANDROOM_TLS_HOST", "127.0.0.1")
+        assert str(port) in machine.free_ports(home)
+    monkeypatch.setenv("BANDROOM_TLS_HOST", "192.0.2.1")
+    _ill(lambda: machine.free_ports(home), f"192.0.2.1:{port} (mqtts_port) cannot be listened on")
+
+
+def test_an_owners_token_that_is_gone(start_stack: Callable[..., Any], home: Home) -> None:
+    """One finding among the others, not the end of the diagnosis."""
+    start_stack(home)
+    home.owner_token.unlink()
+    found = {finding.name: finding for finding in doctor.diagnose(home)}
+    assert found["web port"].ok
+    assert "owner.token" in found["test room"].text
+    assert found["test room"].advice
+
+
 def test_certificate(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a start: files that cannot be used. While it runs: an end that is near, and a status that is gone."""
     home.create()
