@@ -64,6 +64,8 @@ def set_(
     as_json: JsonOption = False,
 ) -> None:
     """Change a tenant's number of rooms and retention."""
+    if max_rooms is None and forget is None:
+        raise CliError("say what to change: --max-rooms, --forget-pupils-after", err="bad_request")
     with Api(home) as api:
         body = {"max_rooms": max_rooms, "forget_pupils_s": forget}
         done = api.post(f"/api/tenants/{TenantId.parse(tenant)}/settings", body)

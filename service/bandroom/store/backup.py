@@ -22,6 +22,7 @@ from bandroom.paths import Home, write_private
 from bandroom.store.connection import Connection
 from bandroom.store.database import Store, take_writer_lock
 from bandroom.store.errors import Conflict, InUse, StoreError, translate
+from bandroom.wire.ids import OWN_TENANTS
 
 _KEY = re.compile(r"keys/(?:(?:people|service)-[0-9a-f]{8}\.pem|master-[1-9][0-9]{0,5}\.key)")
 _OTHERS = frozenset({"bandroom.db", "owner.token", "bandroom.toml"})
@@ -87,7 +88,8 @@ def restore(home: Home, source: Path) -> int:
 
 
 def prepare_restore(home: Home, source: Path) -> int:
-    """Take a backup apart, check it, and lay it down for the service's next start; returns the number of rooms in it.
+    """Take a backup apart, check it, and lay it down for the service's next start; returns the number of rooms in it,
+    but for those in which the program tests itself.
 
     Once ``home.pending_restore`` is there, the backup will be put back, whatever happens; before that nothing changed.
     Raises ``BadBackup`` for a file that is none, ``Conflict`` while another backup waits there.
@@ -105,7 +107,7 @@ def prepare_restore(home: Home, source: Path) -> int:
         copy = parts / home.database.name
         _check(copy)
         with Store.open(copy) as restored:  # brings an old schema up
-            rooms = len(restored.all_rooms())
+            rooms = sum(room.tenant not in OWN_TENANTS for room in restored.all_rooms())
             _into_one_file(restored)
         copy.with_name(copy.name + ".lock").unlink(missing_ok=True)
         os.rename(parts, home.pending_restore)

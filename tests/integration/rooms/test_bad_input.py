@@ -205,6 +205,7 @@ async def test_no_payload_on_control_or_presence_hangs_a_room(school: School) ->
         (["tenants", "create", "BAD NAME"], 2),
         (["tenants", "create", "bandroom"], 2),
         (["tenants", "create", "a\nb"], 2),
+        (["tenants", "set", "lincoln"], 2),
         (["rooms", "create", "--bpm", "nan"], 2),
         (["rooms", "create", "--bpm", "1e30"], 2),
         (["rooms", "create", "--bpm", "-5"], 2),

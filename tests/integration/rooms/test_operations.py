@@ -82,6 +82,17 @@ async def test_a_teacher_signs_in_by_link_and_is_put_out(school: School) -> None
     assert listed["revoked_at"] is not None
 
 
+def test_revoking_somebody_without_a_link_is_done_and_says_so(school: School) -> None:
+    """A token may live all the same, one minted by hand say; but mostly the name was mistyped."""
+    token = school.token("t-hand")["token"]
+    school.stack.cli("teachers", "add", "t-smith", "--tenant", school.tenant)
+    assert school.call("/api/renew", token, {}).status_code == 200
+    for who, said in (("t-smith", "the link works no more"), ("t-hand", "is the name right?")):
+        code, out, err = school.cli("teachers", "revoke", who, "--tenant", school.tenant)
+        assert (code, said in out) == (0, True), (out, err)
+    assert school.call("/api/renew", token, {}).status_code == 403
+
+
 async def test_commands_go_on_while_the_broker_is_gone(start_stack: StartStack, home: Home) -> None:
     """With the broker killed, and then stopped (not even dead), commands over HTTP are recorded and answered; when it
     is back clients get the new map, beats on the same grid, and what could not be published.

@@ -54,6 +54,14 @@ def test_one_line_and_a_code(tmp_path: Path, words: tuple[str, ...], code: int, 
     assert not (tmp_path / "none").exists()
 
 
+def test_the_list_of_commands_fits_a_terminal(tmp_path: Path) -> None:
+    """Eighty columns, as where nothing else is known: what a command does is not cut short."""
+    done = _run("--help", home=tmp_path)
+    _, _, commands = done.stdout.partition("Commands:")
+    assert "restore" in commands
+    assert "..." not in commands
+
+
 def test_help_without_arguments(tmp_path: Path) -> None:
     """Without arguments the command shows its help, as wrong usage."""
     done = _run(home=tmp_path)

@@ -15,7 +15,7 @@ from bandroom.auth.keys import ensure_keys
 from bandroom.paths import Home
 from bandroom.store import InUse, RoomRow, RoomState, Store
 from bandroom.store.backup import BadBackup, apply_restore, backup, restore
-from bandroom.wire.ids import JoinCode, RoomId, TenantId
+from bandroom.wire.ids import DOCTOR_TENANT, JoinCode, RoomId, TenantId
 
 LINCOLN, MUSIC = TenantId("lincoln"), RoomId("MUSIC-1234")
 
@@ -28,12 +28,12 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
-def put(store: Store, rev: int) -> None:
+def put(store: Store, rev: int, tenant: TenantId = LINCOLN) -> None:
     code = JoinCode("MUSIC-1234")
     tempo = json.dumps({"rev": rev, "seg": [], "met": []})
-    row = RoomRow(LINCOLN, MUSIC, code, "key", RoomState.OPEN, "Choir", False, rev, tempo, rev, 1, 1, None, None)
+    row = RoomRow(tenant, MUSIC, code, "key", RoomState.OPEN, "Choir", False, rev, tempo, rev, 1, 1, None, None)
     with store.transaction():
-        store.for_tenant(LINCOLN).put_room(row)
+        store.for_tenant(tenant).put_room(row)
 
 
 def test_a_restored_room_is_news_to_every_client(keyed: Home, tmp_path: Path) -> None:
@@ -42,6 +42,9 @@ def test_a_restored_room_is_news_to_every_client(keyed: Home, tmp_path: Path) ->
         if store.tenant(LINCOLN) is None:
             with store.transaction():
                 store.create_tenant(LINCOLN, "Lincoln", 1)
+        with store.transaction():  # where the program tests itself: no room of anybody's
+            store.create_tenant(DOCTOR_TENANT, "doctor", 1)
+        put(store, 1_000, DOCTOR_TENANT)
         put(store, 1_000)
         file = tmp_path / "backup.tar"
         assert backup(keyed, file) == file.stat().st_size
@@ -55,7 +58,8 @@ def test_a_restored_room_is_news_to_every_client(keyed: Home, tmp_path: Path) ->
     keys = {path.name: path.read_bytes() for path in keyed.keys.iterdir()}
     assert restore(keyed, file) == 1
     with Store.open(keyed.database) as store:
-        (room,) = store.all_rooms()
+        room = store.for_tenant(LINCOLN).room(MUSIC)
+        assert room is not None
         assert room.name == "Choir"
         assert min(room.tempo_rev, room.info_rev) > far_ahead
         assert json.loads(room.tempo)["rev"] == room.tempo_rev
