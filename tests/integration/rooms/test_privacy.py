@@ -29,11 +29,12 @@ async def test_no_log_knows_a_pupil(school: School) -> None:
     web = WebSocket(school.stack.url.replace("http", "ws", 1) + "/mqtt")
     ways: list[Endpoint] = [Tcp(host, port), web]
     pupils = [school.join(room, nickname=f"Zebulon {n}") for n in range(2)]
-    with httpx.Client(transport=httpx.HTTPTransport(local_address=ADDRESS), base_url=school.stack.url) as elsewhere:
+    transport = httpx.AsyncHTTPTransport(local_address=ADDRESS)
+    async with httpx.AsyncClient(transport=transport, base_url=school.stack.url) as elsewhere:
         code = school.http.get(f"/api/tenants/{school.tenant}/rooms/{room.room}").json()["code"]
         body = {"tenant": school.tenant, "code": code, "nickname": "Zebulon 2"}
-        pupils.append(elsewhere.post("/api/join", json=body).json())
-        assert elsewhere.post("/api/join", json={**body, "code": "AAAA-0000"}).status_code == 404
+        pupils.append((await elsewhere.post("/api/join", json=body)).json())
+        assert (await elsewhere.post("/api/join", json={**body, "code": "AAAA-0000"})).status_code == 404
     for pupil in pupils:
         for endpoint in ways:
             await _visit(school, endpoint, pupil)
