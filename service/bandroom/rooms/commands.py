@@ -67,6 +67,8 @@ class Commands:
             raise Refused(*refused)
         with control.change() as change:
             room, reply = self._do(change, room, root, name_of(actor))
+            if room.is_open:  # whatever was done, the room was used
+                rows.touch_room(room.room, max(room.used_at, control.used_s()))
             if last_word is not None:
                 gate = next((i for i, effect in enumerate(change.effects) if isinstance(effect, TellGate)), 0)
                 change.effects.insert(gate, Publish(last_word, reply))

@@ -1,5 +1,7 @@
 """What time does: idle rooms are closed, rested ones deleted, codes come free."""
 
+from typing import Any
+
 import pytest
 from bandroom.rooms import admin, people, upkeep
 from bandroom.rooms.effects import Publish
@@ -91,6 +93,35 @@ def test_the_warning_is_taken_back_when_the_room_is_used(music: Plane, how: str)
     assert music.control.closes_at_s(music.room()) > music.now_s + 3500
     pass_time(music, 1000)
     assert music.room().state is RoomState.OPEN
+
+
+@pytest.mark.rule("ROOM-1")
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"cmd": "assign_device", "device": "d-drum-3"},
+        {"cmd": "reset_name", "who": "Ann"},
+        {"cmd": "kick", "who": "Ann", "keep_code": True},
+        {"cmd": "tap"},
+        {"cmd": "unmute"},
+        {"cmd": "unlock"},
+        {"cmd": "stop"},
+    ],
+    ids=lambda command: command["cmd"],
+)
+def test_any_command_that_is_done_puts_the_closing_off(music: Plane, command: dict[str, Any]) -> None:
+    """One that leaves the room's own topics as they are, too: who gives it uses the room. One that is refused does not."""
+    music.join(nickname="Ann")
+    admin.enroll_device(music.control, LINCOLN, Subject("d-drum-3"), None)
+    pass_time(music, 3400)
+    assert len(told(music)) == 1
+    assert music.do("mute", who="Nobody").err == "not_found"
+    pass_time(music, 10)
+    assert told(music) == []
+    assert music.do(**command).ok
+    pass_time(music, 10)
+    assert set(told(music)) == {None}
+    assert music.control.closes_at_s(music.room()) > music.now_s + 3500
 
 
 @pytest.mark.rule("ROOM-1")
