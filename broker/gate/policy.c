@@ -28,7 +28,7 @@ static const struct leaf_rules {
     [LEAF_LIMIT] = {"limit/(%s)", 1, 0, 0, 0, 0, ROOMS, MEMBER, TEACHER, LIMIT_CLIENT_MSGS},
     [LEAF_REPLY] = {"control/(%s)/reply", 1, 0, 0, 1, 0, ROOMS, TEACHER, 0, LIMIT_CLIENT_MSGS},
     [LEAF_CONTROL] = {"control/(%s)", 1, 0, 0, 1, TEACHER, ROOMS, 0, 0, LIMIT_CONTROL_MSGS},
-    [LEAF_PRESENCE] = {"presence/(%s)", 0, 1, 0, 1, MEMBER, ROOMS, 0, TEACHER, LIMIT_CONTROL_MSGS},
+    [LEAF_PRESENCE] = {"presence/(%s)", 0, 1, 0, 1, MEMBER, ROOMS, 0, TEACHER, LIMIT_PRESENCE_MSGS},
     [LEAF_ASSIGNMENT] = {"device/(%s)/room", 0, 1, 0, 1, 0, ROOMS, DEVICE, 0, LIMIT_CLIENT_MSGS},
 };
 

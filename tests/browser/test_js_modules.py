@@ -350,7 +350,10 @@ def test_tabs_of_one_browser_have_digits_of_their_own(js: Runs) -> None:
     digits = js(
         """
         const kept = {};
-        globalThis.localStorage = { getItem: (name) => kept[name] ?? null, setItem: (name, text) => { kept[name] = text; } };
+        globalThis.localStorage = {
+          getItem: (name) => kept[name] ?? null,
+          setItem: (name, text) => { kept[name] = text; },
+        };
         const { RoomClient } = await load("room_client.js");
         const { EventEmitter } = await import("node:events");
         const session = { tenant: "lincoln", room: "MUSIC-1234", sub: "s-a", username: "lincoln/s-a", token: "x",
@@ -365,7 +368,8 @@ def test_tabs_of_one_browser_have_digits_of_their_own(js: Runs) -> None:
             mqtt = Object.assign(new EventEmitter(), { connected: false, end() {} });
             return mqtt;
           };
-          const client = new RoomClient(session, { connect, url: "", tab: settings.takeTab(), random: () => 0, now: () => 0 });
+          const tab = settings.takeTab();
+          const client = new RoomClient(session, { connect, url: "", tab, random: () => 0, now: () => 0 });
           client.start();
           for (let i = 0; i < 3; i += 1) {
             mqtt.emit("close");

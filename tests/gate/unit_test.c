@@ -298,7 +298,7 @@ static void publishing(void) {
     CHECK(!publish(state, own, &ann, IN_ROOM "clock/s-ann/q")); /* has a bucket of its own, */
     for (int i = 0; i < 40; i++) /* and so has the Will that tells of the end */
         CHECK(!publish(state, own, &ann, "tenant/lincoln/presence/s-ann"));
-    CHECK(publish(state, own, &ann, "tenant/lincoln/presence/s-ann"));
+    CHECK(strcmp(publish(state, own, &ann, "tenant/lincoln/presence/s-ann"), "presence_msgs") == 0);
     for (int i = 0; i < 40; i++)
         CHECK(!publish(state, hers, &kim, IN_ROOM "control/t-kim"));
     CHECK(strcmp(publish(state, hers, &kim, IN_ROOM "control/t-kim"), "control_msgs") == 0 && !publish(state, hers, &kim, IN_ROOM "note/t-kim"));
@@ -314,18 +314,30 @@ static void addresses(void) {
     struct who ann = {ROLE_STUDENT, s("lincoln"), s("s-ann"), NOTHING, NOTHING}, bob = {ROLE_STUDENT, s("lincoln"), s("s-bob"), NOTHING, NOTHING};
     char text[32];
     for (int i = 0; i < ADDRESSES_MAX + 100; i++) {
-        snprintf(text, sizeof text, "2001:db8::%x", i);
+        snprintf(text, sizeof text, "2001:db8:%x:%x::1", i >> 8, i & 255);
         limits_connect_failed(state, outsiders, text, 1000);
         CHECK(limits_may_try(outsiders, meters, text, &ann, 1000));
     }
     CHECK(count_of(outsiders) == ADDRESSES_MAX && count_of(meters) == 0);
-    for (int i = 0; i < 500; i++)
-        limits_connect_failed(state, outsiders, "2001:db8::0", 1000);
-    CHECK(!limits_may_try(outsiders, meters, "2001:db8::0", &ann, 1000));
-    CHECK(limits_may_try(outsiders, meters, "2001:db8::1", &ann, 1000));
-    CHECK(limits_may_try(outsiders, meters, "2001:db8::0", &ann, 1001000));
+    for (int i = 0; i < 500; i++) { /* the second half of an IPv6 address is its owner's to choose */
+        snprintf(text, sizeof text, "2001:db8::%x", i);
+        limits_connect_failed(state, outsiders, text, 1000);
+    }
+    CHECK(!limits_may_try(outsiders, meters, "2001:db8::ffff:0:0:1", &ann, 1000));
+    CHECK(limits_may_try(outsiders, meters, "2001:db8:0:1::", &ann, 1000));
+    CHECK(limits_may_try(outsiders, meters, "2001:db8::1", &ann, 1001000));
     CHECK(meter_of(meters, s("lincoln"), s("s-ann"), 1000));
-    CHECK(limits_may_try(outsiders, meters, "2001:db8::0", &ann, 1000) && !limits_may_try(outsiders, meters, "2001:db8::0", &bob, 1000));
+    CHECK(limits_may_try(outsiders, meters, "2001:db8::1", &ann, 1000) && !limits_may_try(outsiders, meters, "2001:db8::1", &bob, 1000));
+    map_free(outsiders);
+    outsiders = map_new(ADDRESSES_MAX);
+    for (int i = 0; i < 501; i++) { /* one each of many, and all of one */
+        snprintf(text, sizeof text, "::ffff:192.0.2.%d", i % 250);
+        limits_connect_failed(state, outsiders, text, 1000);
+        limits_connect_failed(state, outsiders, "192.0.2.1", 1000);
+        limits_connect_failed(state, outsiders, "fe80::1%eth0", 1000);
+    }
+    CHECK(limits_may_try(outsiders, meters, "::ffff:192.0.2.1", &bob, 1000) && limits_may_try(outsiders, meters, "192.0.2.2", &bob, 1000));
+    CHECK(!limits_may_try(outsiders, meters, "192.0.2.1", &bob, 1000) && !limits_may_try(outsiders, meters, "fe80::1%eth0", &bob, 1000));
     map_free(meters);
     map_free(outsiders);
     map_free(state);
