@@ -2,10 +2,8 @@
 
 #include <arpa/inet.h>
 
-#define VAIN_MANY 200
-#define KEPT_OUT_US (30LL * SECOND_US)
-#define ADDRESS_KEPT_OUT_US SECOND_US
-#define IDLE_US (600LL * SECOND_US)        /* by then every bucket is full again, but for odd limits of a tenant's own */
+/* After IDLE_US every bucket is full again, but for odd limits of a tenant's own. */
+enum { VAIN_MANY = 200, KEPT_OUT_US = 30 * SECOND_US, ADDRESS_KEPT_OUT_US = SECOND_US, IDLE_US = 600 * SECOND_US };
 
 bool bucket_take(struct bucket *bucket, struct rate of, double cost, int64_t now_us) {
     double level = bucket->level + of.rate * (double)(now_us - bucket->at_us) / SECOND_US;

@@ -381,8 +381,14 @@ static void identities(void) {
     CHECK(span_same(back.subject, longest.subject) && span_same(back.room, longest.room));
     CHECK(identity_is_ours(text, nonce) && !identity_is_ours(text, "0123456789abcdeF"));
     CHECK(!identity_is_ours("lincoln/s-ann", nonce) && !identity_is_ours(NULL, nonce) && !identity_is_ours(nonce, nonce));
-    CHECK(identity_may_read(state, text, beat));
-    CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/"));
+    for (int again = 0; again < 2; again++) { /* as if it were delivered to two in a row, or after something else */
+        CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/"));
+        CHECK(identity_may_read(state, text, beat) && identity_may_read(state, text, beat));
+        CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/note/+"));
+        CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/note/s-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+        CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/feedback/s-abcdefghijklmnopqr"));
+        CHECK(identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/note/s-abcdefghijklmnopqr"));
+    }
     CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-999"));
     apply(state, "close abcdefghijklmnopqrst ABCDEFGH-9999");
     identity_write(state, &longest, nonce, text);
