@@ -386,7 +386,7 @@ static void identities(void) {
         CHECK(identity_may_read(state, text, beat) && identity_may_read(state, text, beat));
         CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/note/+"));
         CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/note/s-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
-        CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/feedback/s-abcdefghijklmnopqr"));
+        CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/feedback/s-abcdefghijklmnopqs"));
         CHECK(identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/note/s-abcdefghijklmnopqr"));
     }
     CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-999"));
