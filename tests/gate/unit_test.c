@@ -273,8 +273,15 @@ static void kept_out(void) {
     for (int i = 0; i < 10000; i++)
         CHECK(!limits_vain(state, meters, rooms, s("bandroom"), 1000));
     CHECK(limit_exceeded(state, NULL, t, LIMIT_SUBS, 1, 0, 1000)); /* no memory for a meter: nothing is allowed */
-    map_sweep(meters, MAP_SLOTS, meter_is_idle, INT64_C(10000000000));
+    struct who her = {ROLE_STUDENT, t, s("s-ann"), NOTHING, NOTHING}, other = {ROLE_STUDENT, t, s("s-bob"), NOTHING, NOTHING};
+    struct map *outsiders = map_new(ADDRESSES_MAX);
+    CHECK(!limits_may_try(outsiders, meters, "192.0.2.1", &her, 1000 + 30000000 - 1) && !limits_may_try(outsiders, meters, "/socket", &her, 1000));
+    CHECK(limits_may_try(outsiders, meters, "192.0.2.1", &her, 1000 + 30000000) && limits_may_try(outsiders, meters, "192.0.2.1", &other, 1000));
+    map_sweep(meters, MAP_SLOTS, meter_is_idle, 1000 + INT64_C(600000000));
+    CHECK(count_of(meters) == 4 && !meter_is_idle(ann, 1000 + INT64_C(600000000)) && meter_is_idle(ann, 1001 + INT64_C(600000000)));
+    map_sweep(meters, MAP_SLOTS, meter_is_idle, 1001 + INT64_C(600000000));
     CHECK(count_of(meters) == 0);
+    map_free(outsiders);
     map_free(meters);
     map_free(state);
 }
