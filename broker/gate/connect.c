@@ -71,17 +71,16 @@ static const char *admit(struct mosquitto *handle, const char *address, const ch
         return "no credential, or a client id of somebody else";
     if (!mosquitto_client_clean_session(handle))
         return "a session to be kept";
-    if (is_counted(address) && !limits_may_try(gate.addresses, gate.meters, address, &who, now))
-        return "too many failed connections from this address";
+    if (!limits_may_try(gate.addresses, gate.meters, address, &who, now))
+        return "kept out for flooding, or too many failed connections from this address";
     if (who.role & ROLES_OF_SERVICE && (address[0] != '/' || strcmp(address, gate.socket_path) != 0))
         return "a role that exists on the service's socket only";
     const char *wrong = credential_read(gate.keys, &who, span_of(user_name), span_of(password), time(NULL), &credential);
     if (wrong)
         return wrong;
     struct meter *meter = meter_of(gate.meters, who.tenant, who.subject, now);
-    if (!meter || now < meter->kept_out_to_us ||
-        limit_exceeded(gate.log.good.state, meter, who.tenant, LIMIT_CONNECTS, 1, 0, now))
-        return "kept out for flooding, or connecting too often";
+    if (limit_exceeded(gate.log.good.state, meter, who.tenant, LIMIT_CONNECTS, 1, 0, now))
+        return "connecting too often";
     struct client *client = client_at(handle, sizeof *client);
     if (!client)
         return "too many connections";
@@ -119,13 +118,7 @@ int on_auth(int event, void *data, void *unused) {
 
 int on_disconnect(int event, void *data, void *unused) {
     struct mosquitto_evt_disconnect *gone = data;
-    if (client_of(gone->client)) {
-        struct who who = identity_read(mosquitto_client_username(gone->client));
-        struct meter *meter = map_at(gate.meters, who.tenant, who.subject, NOTHING, 0);
-        if (meter)
-            meter->dropped = 0; /* nobody is there to be told */
-        forget(gone->client);
-    }
+    forget(gone->client);
     gate.last = (struct last){LEFT, gone->client};
     return BROKER_OK;
 }

@@ -8,9 +8,7 @@
 #include <time.h>
 
 #define EXPORTED __attribute__((visibility("default")))
-#define SECOND_US 1000000
-#define POLL_US 25000
-#define SWEEP_US (SECOND_US / 2) /* in which every record is looked after */
+enum { POLL_US = 25000, SWEEP_US = SECOND_US / 2 }; /* in a sweep every record is looked after */
 
 struct gate gate;
 

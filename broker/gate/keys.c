@@ -21,16 +21,13 @@ static bool rsa_add(struct keys *keys, const struct span *part) {
 }
 
 static bool master_add(struct keys *keys, const struct span *part) {
-    struct master_key found = {.number = span_number(part[0])}, *master = keys->master;
+    struct master_key found = {.number = span_number(part[0])}, *known = keys->master;
+    struct master_key *older = known[0].number > known[1].number ? &known[1] : &known[0];
     size_t len;
     if (OPENSSL_hexstr2buf_ex(found.bytes, sizeof found.bytes, &len, part[1].at, '\0') != 1 || len != sizeof found.bytes)
         return false;
-    if (found.number > master[0].number) {
-        master[1] = master[0];
-        master[0] = found;
-    } else if (found.number > master[1].number) {
-        master[1] = found;
-    }
+    if (found.number > older->number)
+        *older = found;
     return true;
 }
 

@@ -17,7 +17,7 @@ struct keys {
     struct master_key {
         int64_t number; /* 0: none */
         unsigned char bytes[32];
-    } master[2]; /* the newest, and the one before it */
+    } master[2]; /* the newest two */
 };
 
 /* NULL: malformed, and `error` says which line and what it should be. */

@@ -1,10 +1,9 @@
 #include "limits.h"
 
-#define SECOND_US 1000000
-#define VAIN_MANY 200
-#define KEPT_OUT_US (30LL * SECOND_US)
-#define ADDRESS_KEPT_OUT_US SECOND_US
-#define IDLE_US (600LL * SECOND_US)        /* by then every bucket is full again, but for odd limits of a tenant's own */
+#include <arpa/inet.h>
+
+/* After IDLE_US every bucket is full again, but for odd limits of a tenant's own. */
+enum { VAIN_MANY = 200, KEPT_OUT_US = 30 * SECOND_US, ADDRESS_KEPT_OUT_US = SECOND_US, IDLE_US = 600 * SECOND_US };
 
 bool bucket_take(struct bucket *bucket, struct rate of, double cost, int64_t now_us) {
     double level = bucket->level + of.rate * (double)(now_us - bucket->at_us) / SECOND_US;
@@ -32,7 +31,7 @@ const char *limit_exceeded(struct map *state, struct meter *meter, struct span t
     struct rate of = state_rate(state, tenant, limit);
     if (!meter || !bucket_take(&meter->bucket[limit], of, count, now_us))
         return of.name;
-    return limit % 2 == 0 && limit <= LIMIT_TENANT_MSGS
+    return limit % 2 == 0 && limit <= LIMIT_PRESENCE_MSGS
                ? limit_exceeded(state, meter, tenant, limit + 1, bytes, 0, now_us) : NULL;
 }
 
@@ -55,13 +54,22 @@ bool limits_vain(struct map *state, struct map *meters, struct meter *own, struc
     return is_too_much;
 }
 
+/* Whoever has one IPv6 address has the 2^64 with the same first half. */
+static struct meter *meter_of_network(struct map *addresses, const char *address, int64_t now_us) {
+    struct in6_addr v6;
+    bool is_v6 = inet_pton(AF_INET6, address, &v6) == 1 && !IN6_IS_ADDR_V4MAPPED(&v6);
+    struct span network = is_v6 ? (struct span){(const char *)&v6, sizeof v6 / 2} : span_of(address);
+    return now_us ? meter_of(addresses, network, NOTHING, now_us) : map_at(addresses, network, NOTHING, NOTHING, 0);
+}
+
 void limits_connect_failed(struct map *state, struct map *addresses, const char *address, int64_t now_us) {
-    struct meter *meter = meter_of(addresses, span_of(address), NOTHING, now_us);
+    struct meter *meter = meter_of_network(addresses, address, now_us);
     if (meter && limit_exceeded(state, meter, NOTHING, LIMIT_CONNECTS, 1, 0, now_us))
         meter->kept_out_to_us = now_us + ADDRESS_KEPT_OUT_US;
 } /* without a meter there are more addresses than are counted: outsiders must not shut the door by numbers */
 
 bool limits_may_try(struct map *addresses, struct map *meters, const char *address, const struct who *who, int64_t now_us) {
-    const struct meter *meter = map_at(addresses, span_of(address), NOTHING, NOTHING, 0);
-    return !meter || now_us >= meter->kept_out_to_us || map_at(meters, who->tenant, who->subject, NOTHING, 0);
+    const struct meter *own = map_at(meters, who->tenant, who->subject, NOTHING, 0);
+    const struct meter *all = own ? own : meter_of_network(addresses, address, 0);
+    return !all || now_us >= all->kept_out_to_us;
 }

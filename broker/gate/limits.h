@@ -4,7 +4,7 @@
 
 #include "policy.h"
 
-enum { METERS_MAX = 200000, ADDRESSES_MAX = 20000 }; /* the limits of their maps */
+enum { SECOND_US = 1000000, METERS_MAX = 200000, ADDRESSES_MAX = 20000 }; /* the last two are the limits of their maps */
 
 struct bucket {
     double level;  /* when something was last taken, */
@@ -39,7 +39,8 @@ const char *limits_pass(struct map *state, struct map *meters, const struct who 
 /* Counts one packet in vain. True: so many, for so long, that the client must go; it is kept out a while. */
 bool limits_vain(struct map *state, struct map *meters, struct meter *own, struct span tenant, int64_t now_us);
 
-/* Failed CONNECTs by address. While an address is at its limit only those subjects are judged that were let in lately, so
- * that one pupil behind a school's one address cannot lock out a class that is playing. */
+/* Failed CONNECTs by address; by the first half of an IPv6 address. While one is at its limit only those subjects are judged
+ * that were let in lately, so that one pupil behind a school's one address cannot lock out a class that is playing. False
+ * for a subject that is kept out as well, before a signature is worked out: hundreds of them come back at once. */
 void limits_connect_failed(struct map *state, struct map *addresses, const char *address, int64_t now_us);
 bool limits_may_try(struct map *addresses, struct map *meters, const char *address, const struct who *who, int64_t now_us);

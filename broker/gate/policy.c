@@ -28,7 +28,7 @@ static const struct leaf_rules {
     [LEAF_LIMIT] = {"limit/(%s)", 1, 0, 0, 0, 0, ROOMS, MEMBER, TEACHER, LIMIT_CLIENT_MSGS},
     [LEAF_REPLY] = {"control/(%s)/reply", 1, 0, 0, 1, 0, ROOMS, TEACHER, 0, LIMIT_CLIENT_MSGS},
     [LEAF_CONTROL] = {"control/(%s)", 1, 0, 0, 1, TEACHER, ROOMS, 0, 0, LIMIT_CONTROL_MSGS},
-    [LEAF_PRESENCE] = {"presence/(%s)", 0, 1, 0, 1, MEMBER, ROOMS, 0, TEACHER, LIMIT_CONTROL_MSGS},
+    [LEAF_PRESENCE] = {"presence/(%s)", 0, 1, 0, 1, MEMBER, ROOMS, 0, TEACHER, LIMIT_PRESENCE_MSGS},
     [LEAF_ASSIGNMENT] = {"device/(%s)/room", 0, 1, 0, 1, 0, ROOMS, DEVICE, 0, LIMIT_CLIENT_MSGS},
 };
 
@@ -144,18 +144,28 @@ struct who identity_read(const char *identity) {
                         .room = {identity + 4 + head, is_in ? prefix - head - 1 : 0}};
 }
 
+/* What stands below a room. A message is delivered to many in a row, so what its topic says is worked out once. */
+static const struct topic *topic_below_room(const char *text) {
+    static char known[64]; /* a text that does not fit is longer than any of the contract's, and stays so when it is cut */
+    static struct topic topic = {.leaf = LEAF_NONE};
+    if (strcmp(text, known) != 0) {
+        snprintf(known, sizeof known, "%s", text);
+        topic.leaf = strchr(known, '+') ? LEAF_NONE : leaf_read(span_of(known), true, &topic.subject);
+    }
+    return &topic;
+}
+
 bool identity_may_read(struct map *state, const char *identity, const char *text) {
     struct who who = identity_read(identity);
     struct span prefix = {identity + 4, (size_t)(identity[1] - ZERO)};
-    struct topic t = {.leaf = LEAF_NONE};
+    if (who.room.len > 0 && strncmp(text, prefix.at, prefix.len) == 0) { /* in the hearer's own room, as nearly all are */
+        const struct topic *below = topic_below_room(text + prefix.len);
+        return has_right(&who, below, leaves[below->leaf].hears_own, leaves[below->leaf].hears_any);
+    }
     if (strchr(text, '+')) /* is in no topic's name */
         return false;
-    if (who.room.len > 0 && strncmp(text, prefix.at, prefix.len) == 0) { /* in the hearer's own room, as nearly all are */
-        t.leaf = leaf_read(span_of(text + prefix.len), true, &t.subject);
-        return has_right(&who, &t, leaves[t.leaf].hears_own, leaves[t.leaf].hears_any);
-    }
     if (who.role == ROLE_ROOMS)
         return strncmp(text, "tenant/", 7) == 0;
-    t = topic_read(span_of(text));
+    struct topic t = topic_read(span_of(text));
     return is_in_place(state, &who, &t, leaves[t.leaf].hears_own, leaves[t.leaf].hears_any);
 }

@@ -5,9 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#define LIFETIME_MAX (12 * 3600)
-#define SKEW_MAX 60 /* seconds that a signer's clock may be ahead of ours */
-#define DEVICE_PASSWORD_LEN 26
+enum { DEVICE_PASSWORD_LEN = 26, LIFETIME_MAX = 12 * 3600, SKEW_MAX = 60 }; /* seconds; the signer's clock may be ahead */
 
 /* Of text that is base64url, and no longer than a token. Empty: malformed, or not as an encoder spells it. */
 static struct span base64url_decode(struct span text, char out[PASSWORD_MAX]) {

@@ -64,7 +64,8 @@ static bool on_write(const struct mosquitto_evt_acl_check *ask) {
     return is_told;
 }
 
-static bool on_subscribe(const struct mosquitto_evt_acl_check *ask) {
+/* A filter that is asked for, or given up: which costs the same, and is never refused. */
+static bool on_filter(const struct mosquitto_evt_acl_check *ask) {
     struct client *client = client_of(ask->client);
     int64_t now = now_us();
     poll_log();
@@ -73,11 +74,11 @@ static bool on_subscribe(const struct mosquitto_evt_acl_check *ask) {
     struct map *state = gate.log.good.state;
     struct who who = identity_read(mosquitto_client_username(ask->client));
     struct meter *meter = meter_of(gate.meters, who.tenant, who.subject, now);
-    if (mosquitto_client_sub_count(ask->client) < state_rate(state, who.tenant, LIMIT_SUBS).burst &&
-        !limit_exceeded(state, meter, who.tenant, LIMIT_SUBS, 1, 0, now) &&
-        policy_may_subscribe(state, &who, span_of(ask->topic)))
-        return true;
-    return refuse(client, meter, who.tenant, now);
+    bool is_over = limit_exceeded(state, meter, who.tenant, LIMIT_SUBS, 1, 0, now);
+    bool may = ask->access == MOSQ_ACL_UNSUBSCRIBE ||
+               (mosquitto_client_sub_count(ask->client) < state_rate(state, who.tenant, LIMIT_SUBS).burst &&
+                policy_may_subscribe(state, &who, span_of(ask->topic)));
+    return (may && !is_over) || refuse(client, meter, who.tenant, now);
 }
 
 int on_acl(int event, void *data, void *unused) {
@@ -86,12 +87,10 @@ int on_acl(int event, void *data, void *unused) {
         const char *identity = mosquitto_client_username(ask->client);
         return identity && identity_may_read(gate.log.good.state, identity, ask->topic) ? BROKER_OK : BROKER_DENIED;
     }
-    if (ask->access == MOSQ_ACL_UNSUBSCRIBE)
-        return BROKER_OK;
-    bool is_write = ask->access == MOSQ_ACL_WRITE;
-    bool may = is_write ? on_write(ask) : ask->access == MOSQ_ACL_SUBSCRIBE && on_subscribe(ask);
+    bool is_write = ask->access == MOSQ_ACL_WRITE, is_filter = ask->access & (MOSQ_ACL_SUBSCRIBE | MOSQ_ACL_UNSUBSCRIBE);
+    bool may = is_write ? on_write(ask) : is_filter && on_filter(ask);
     gate.count[(is_write ? COUNT_PUBLISHED : COUNT_SUBSCRIBED) + !may]++;
-    return may ? BROKER_OK : BROKER_DENIED;
+    return may || ask->access == MOSQ_ACL_UNSUBSCRIBE ? BROKER_OK : BROKER_DENIED;
 }
 
 int on_message(int event, void *data, void *unused) {

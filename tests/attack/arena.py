@@ -97,6 +97,7 @@ class Arena:
         # What is asked here is who may, not how much: the limits have tests of their own, in another tenant.
         *(f"limit lincoln {key} 1000000 1000000" for key in ("client_msgs", "client_bytes", "room_msgs", "room_bytes")),
         *(f"limit lincoln {key} 1000000 1000000" for key in ("tenant_msgs", "tenant_bytes", "clock_msgs", "subs")),
+        *(f"limit lincoln {key} 1000000 1000000" for key in ("presence_msgs", "presence_bytes")),
     ]
     RETAINED: ClassVar[dict[str, bytes]] = {
         f"{OURS}/tempo": b"tempo of ours",

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from raw_mqtt import CONNACK, Client, Packet, connect_packet
+from raw_mqtt import CONNACK, Client, Packet, connect_packet, text
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
@@ -266,6 +266,34 @@ def test_case_48_service_token_through_the_tunnel(school: School, who: str) -> N
         assert isinstance(answer, bytes)
         assert answer[0] == 0x20
         assert answer[3] != 0
+
+
+def teacher_of(stack: Any, tenant: str, sub: str) -> Client:
+    """A teacher with MQTT 5."""
+    minted = stack.cli("tokens", "mint", "--tenant", tenant, "--role", "teacher", "--sub", sub)
+    hello = connect_packet(minted["client_id"], minted["username"], minted["token"], version=5)
+    return Client.open(stack.mqtt, hello, version=5, patience=WAIT_S)
+
+
+def test_case_50_the_service_is_no_deputy(school: School) -> None:
+    """Who has every right of publishing answers where its answers belong, not where MQTT 5's response topic says."""
+    other = f"{school.tenant}-b"
+    school.stack.cli("tenants", "create", other)
+    room = school.stack.cli("rooms", "create", "--tenant", other, "--code", "MUSIC-0000")["room"]
+    theirs = f"tenant/{other}/music_room/{room}/control/t-vic/reply"
+    ours = f"tenant/{school.tenant}/music_room/{school.open['room']}/control/t-evil"
+    victim, evil = teacher_of(school.stack, other, "t-vic"), teacher_of(school.stack, school.tenant, "t-evil")
+    assert victim.subscribe(theirs) == [0]
+    assert evil.subscribe(f"{ours}/reply") == [0]
+    command = json.dumps({"id": "deputy-1", "cmd": "set_tempo", "bpm": Victims.BPM}).encode()
+    evil.publish(ours, command, 1, properties=b"\x08" + text(theirs) + b"\x09" + text("deputy-1"))
+    assert json.loads(evil.wait_message().payload)["id"] == "deputy-1"
+    assert victim.heard() == []
+    own = json.dumps({"id": "mine-1", "cmd": "set_tempo", "bpm": 100}).encode()
+    victim.publish(theirs.removesuffix("/reply"), own, 1)
+    assert json.loads(victim.wait_message().payload)["id"] == "mine-1"  # so it would have heard the other
+    for client in (victim, evil):
+        client.disconnect()
 
 
 def test_case_68_oversized_requests(school: School) -> None:

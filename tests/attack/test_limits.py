@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from arena import OURS, Arena, Ear
 from gatekit import eventually
-from raw_mqtt import CONNECT, PUBLISH, SUBSCRIBE, Client, Refused, Will, connect_packet, packet, text
+from raw_mqtt import CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, Client, Refused, Will, connect_packet, packet, text
 
 WILD = "lincoln-2"
 """The attacker's school here; its limits are the gate's own."""
@@ -207,15 +207,34 @@ def test_case_60_a_flood_delays_no_other_school(arena: Arena) -> None:
     allowed = note(f"{ROOM}/note/s-flood-0", 500)
     loads = [allowed, note(f"{ROOM}/note/s-flood-1", 500), note("tenant/jefferson/x", 500), note(f"{ROOM}/beat", 500)]
     floods = [flood_process(arena, f"s-flood-{n}", 3.0, load) for n, load in enumerate(loads)]
+    machine = answers_ms(lambda: any(flood.poll() is None for flood in floods))
     sent = [int(flood.communicate(timeout=30)[0]) for flood in floods]
     assert all(sent), "each flood reached the broker"
     loud = arena.lateness_ms()
     # What holds while other tests run beside this one. The goal itself (p99 within twice the quiet one or 5 ms, under
     # 500 who flood as well) is measured on a quiet machine: make bench ARGS="gate --parts flood".
     for part, times, at_least_ms in ((0.5, 3, 10), (0.98, 4, 50)):
-        before, under = (sorted(late)[int(part * len(late))] for late in (quiet, loud))
-        bound = max(times * before, at_least_ms)
-        assert under <= bound, f"p{part:.0%} {under:.1f} ms under the flood, {before:.1f} ms before"
+        before, under, any_process = (sorted(late)[int(part * len(late))] for late in (quiet, loud, machine))
+        bound = max(times * before, times * any_process, at_least_ms)
+        assert under <= bound, (
+            f"p{part:.0%} {under:.1f} ms under the flood, {before:.1f} ms before; "
+            f"a process that does nothing else answers within {any_process:.1f} ms"
+        )
+
+
+def answers_ms(goes_on: Callable[[], bool]) -> list[float]:
+    """How long any process takes to answer meanwhile, in ms: what lateness is the machine's, busy with other things."""
+    took: list[float] = []
+    with subprocess.Popen(["cat"], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as echo:
+        assert echo.stdin
+        assert echo.stdout
+        while goes_on():
+            began = time.monotonic()
+            echo.stdin.write(b"x")
+            assert echo.stdout.read(1) == b"x"
+            took.append((time.monotonic() - began) * 1000)
+            time.sleep(0.01)  # as often as beats come
+    return took
 
 
 def spent(arena: Arena, school: str, entries: list[str], act: Callable[[], None], *leaves: str) -> tuple[int, float]:
@@ -258,6 +277,7 @@ def pours(arena: Arena, school: str, who: str, leaf: str, payload: bytes, count:
         ("tenant_msgs 1 20", "d-one", "midi", 3, 20),
         ("client_msgs 1 20", "t-one", "note", 1, 20),
         ("control_msgs 1 20", "t-one", "control", 1, 20),
+        ("control_bytes 1 10000", "t-one", "control", 951, 10),
         ("room_bytes 1 10000", "s-one", "note", 954, 10),
         ("tenant_bytes 1 10000", "s-one", "note", 954, 10),
         ("client_bytes 1 10000", "t-one", "note", 954, 10),
@@ -309,6 +329,22 @@ def test_subscribing_is_limited_by_rate(arena: Arena, entry: str, rate: int, bur
     answers = [client.subscribe(f"tenant/{school}/music_room/MUSIC-1234/beat") for _ in range(2 * burst)]
     assert burst <= answers.count([0]) <= burst + rate * (time.monotonic() - began + 0.1)
     client.disconnect()
+
+
+@pytest.mark.rule("LIM-1")
+@pytest.mark.parametrize("version", [4, 5])
+def test_giving_up_filters_that_one_does_not_have_is_a_flood_too(arena: Arena, version: int) -> None:
+    """UNSUBSCRIBE is never refused, and costs what SUBSCRIBE does: who does not stop is put out."""
+    school = f"drop-{next(arena.marker)}"
+    arena.log(f"open {school} MUSIC-1234")
+    client = arena.broker.student(school, version=version)
+    body = struct.pack(">H", 9) + (b"\0" if version == 5 else b"") + text("a") * 2000
+    with contextlib.suppress(ConnectionError, OSError):
+        for _ in range(10):
+            client.send(packet(UNSUBSCRIBE, body, 2))
+        client.wait_closed()
+    with pytest.raises(Refused):
+        arena.broker.student(school)
 
 
 @pytest.mark.rule("LIM-1")

@@ -135,6 +135,45 @@ def test_pings_are_sent_as_the_plan_has_them(js: Runs, bound_us: int) -> None:
     assert [at for at in asked if at < 120_000_000] == planned
 
 
+def test_after_a_sleep_only_an_answer_to_what_was_asked_since_counts(js: Runs) -> None:
+    """A reply that was on its way when the connection died must not keep it for alive."""
+    ends = js(
+        """
+        const { RoomClock } = await load("clock.js");
+        return ["none", "old", "new"].map((answered) => {
+          let now = 1e6, order = 0, silent = null;
+          const timers = new Map(), sent = [];
+          globalThis.setTimeout = (action, ms) => { timers.set(++order, [now + ms * 1000, action]); return order; };
+          globalThis.clearTimeout = (timer) => timers.delete(timer);
+          const run = (until) => {
+            for (;;) {
+              const next = [...timers].reduce((a, b) => (b[1][0] < a[1][0] ? b : a));
+              if (next[1][0] > until) break;
+              timers.delete(next[0]);
+              [now] = next[1];
+              next[1][1]();
+            }
+            now = until;
+          };
+          const filter = () => ({ add: () => {}, synced: true, offsetAt: () => 5e9, boundAt: () => 100 });
+          const clock = new RoomClock({ filter, send: (text) => sent.push(text), now: () => now, random: () => 0.5 });
+          clock.addEventListener("silent", () => { silent ??= now - 1.4e6; });
+          clock.start();
+          run(1.4e6);
+          const old = sent.at(-1);
+          clock.probe();
+          run(1.41e6);
+          const ping = { old, new: sent.at(-1) }[answered];
+          if (ping) clock.reply(ping.slice(0, 12) + "5000001002000000", now);
+          run(6e6);
+          clock.stop();
+          return silent;
+        });
+        """
+    )
+    assert ends == [3e6, 3e6, None]
+
+
 METRONOME = """
     const { Metronome } = await load("metronome.js");
     let local = 0;
@@ -311,7 +350,10 @@ def test_tabs_of_one_browser_have_digits_of_their_own(js: Runs) -> None:
     digits = js(
         """
         const kept = {};
-        globalThis.localStorage = { getItem: (name) => kept[name] ?? null, setItem: (name, text) => { kept[name] = text; } };
+        globalThis.localStorage = {
+          getItem: (name) => kept[name] ?? null,
+          setItem: (name, text) => { kept[name] = text; },
+        };
         const { RoomClient } = await load("room_client.js");
         const { EventEmitter } = await import("node:events");
         const session = { tenant: "lincoln", room: "MUSIC-1234", sub: "s-a", username: "lincoln/s-a", token: "x",
@@ -326,7 +368,8 @@ def test_tabs_of_one_browser_have_digits_of_their_own(js: Runs) -> None:
             mqtt = Object.assign(new EventEmitter(), { connected: false, end() {} });
             return mqtt;
           };
-          const client = new RoomClient(session, { connect, url: "", tab: settings.takeTab(), random: () => 0, now: () => 0 });
+          const tab = settings.takeTab();
+          const client = new RoomClient(session, { connect, url: "", tab, random: () => 0, now: () => 0 });
           client.start();
           for (let i = 0; i < 3; i += 1) {
             mqtt.emit("close");

@@ -91,7 +91,7 @@ def test_a_bad_compaction_changes_nothing(broker: Broker) -> None:
 @pytest.mark.rule("ACL-16")
 def test_wills_of_takeovers_are_counted(broker: Broker) -> None:
     """Who takes over from oneself again and again sends no more Wills than its allowance of presence."""
-    broker.home.log("limit lincoln control_msgs 1 5")
+    broker.home.log("limit lincoln presence_msgs 1 5")
     ear = broker.service()
     assert ear.subscribe("tenant/lincoln/presence/+") == [0]
     began = time.monotonic()

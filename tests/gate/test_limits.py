@@ -58,6 +58,22 @@ def test_client_messages(broker: Broker) -> None:
     assert len([m for m in ann.heard() if "/limit/" in m.topic]) <= 1
 
 
+@pytest.mark.rule("LIM-3")
+def test_who_floods_and_goes_is_told_of(broker: Broker) -> None:
+    """A sender who is gone before the next report is due has still been noticed by the teacher."""
+    limit(broker, "client_msgs 1 10")
+    teacher = broker.teacher()
+    assert teacher.subscribe(f"{ROOM}/limit/+") == [0]
+    ann = broker.student()
+    burst(ann, NOTE, 100)
+    told = teacher.wait_message()
+    burst(ann, NOTE, 50)  # a report was sent just now: the next one is due in a second
+    ann.disconnect()
+    rest = teacher.wait_message()
+    assert [m.topic for m in (told, rest)] == [f"{ROOM}/limit/s-ann"] * 2
+    assert json.loads(told.payload)["dropped"] + json.loads(rest.payload)["dropped"] >= 138
+
+
 @pytest.mark.rule("LIM-2")
 @pytest.mark.parametrize("trick", ["reconnect", "digits", "wills"])
 def test_no_new_allowance(trick: str, broker: Broker) -> None:

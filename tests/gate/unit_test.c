@@ -273,8 +273,15 @@ static void kept_out(void) {
     for (int i = 0; i < 10000; i++)
         CHECK(!limits_vain(state, meters, rooms, s("bandroom"), 1000));
     CHECK(limit_exceeded(state, NULL, t, LIMIT_SUBS, 1, 0, 1000)); /* no memory for a meter: nothing is allowed */
-    map_sweep(meters, MAP_SLOTS, meter_is_idle, INT64_C(10000000000));
+    struct who her = {ROLE_STUDENT, t, s("s-ann"), NOTHING, NOTHING}, other = {ROLE_STUDENT, t, s("s-bob"), NOTHING, NOTHING};
+    struct map *outsiders = map_new(ADDRESSES_MAX);
+    CHECK(!limits_may_try(outsiders, meters, "192.0.2.1", &her, 1000 + 30000000 - 1) && !limits_may_try(outsiders, meters, "/socket", &her, 1000));
+    CHECK(limits_may_try(outsiders, meters, "192.0.2.1", &her, 1000 + 30000000) && limits_may_try(outsiders, meters, "192.0.2.1", &other, 1000));
+    map_sweep(meters, MAP_SLOTS, meter_is_idle, 1000 + INT64_C(600000000));
+    CHECK(count_of(meters) == 4 && !meter_is_idle(ann, 1000 + INT64_C(600000000)) && meter_is_idle(ann, 1001 + INT64_C(600000000)));
+    map_sweep(meters, MAP_SLOTS, meter_is_idle, 1001 + INT64_C(600000000));
     CHECK(count_of(meters) == 0);
+    map_free(outsiders);
     map_free(meters);
     map_free(state);
 }
@@ -298,7 +305,7 @@ static void publishing(void) {
     CHECK(!publish(state, own, &ann, IN_ROOM "clock/s-ann/q")); /* has a bucket of its own, */
     for (int i = 0; i < 40; i++) /* and so has the Will that tells of the end */
         CHECK(!publish(state, own, &ann, "tenant/lincoln/presence/s-ann"));
-    CHECK(publish(state, own, &ann, "tenant/lincoln/presence/s-ann"));
+    CHECK(strcmp(publish(state, own, &ann, "tenant/lincoln/presence/s-ann"), "presence_msgs") == 0);
     for (int i = 0; i < 40; i++)
         CHECK(!publish(state, hers, &kim, IN_ROOM "control/t-kim"));
     CHECK(strcmp(publish(state, hers, &kim, IN_ROOM "control/t-kim"), "control_msgs") == 0 && !publish(state, hers, &kim, IN_ROOM "note/t-kim"));
@@ -314,18 +321,30 @@ static void addresses(void) {
     struct who ann = {ROLE_STUDENT, s("lincoln"), s("s-ann"), NOTHING, NOTHING}, bob = {ROLE_STUDENT, s("lincoln"), s("s-bob"), NOTHING, NOTHING};
     char text[32];
     for (int i = 0; i < ADDRESSES_MAX + 100; i++) {
-        snprintf(text, sizeof text, "2001:db8::%x", i);
+        snprintf(text, sizeof text, "2001:db8:%x:%x::1", i >> 8, i & 255);
         limits_connect_failed(state, outsiders, text, 1000);
         CHECK(limits_may_try(outsiders, meters, text, &ann, 1000));
     }
     CHECK(count_of(outsiders) == ADDRESSES_MAX && count_of(meters) == 0);
-    for (int i = 0; i < 500; i++)
-        limits_connect_failed(state, outsiders, "2001:db8::0", 1000);
-    CHECK(!limits_may_try(outsiders, meters, "2001:db8::0", &ann, 1000));
-    CHECK(limits_may_try(outsiders, meters, "2001:db8::1", &ann, 1000));
-    CHECK(limits_may_try(outsiders, meters, "2001:db8::0", &ann, 1001000));
+    for (int i = 0; i < 500; i++) { /* the second half of an IPv6 address is its owner's to choose */
+        snprintf(text, sizeof text, "2001:db8::%x", i);
+        limits_connect_failed(state, outsiders, text, 1000);
+    }
+    CHECK(!limits_may_try(outsiders, meters, "2001:db8::ffff:0:0:1", &ann, 1000));
+    CHECK(limits_may_try(outsiders, meters, "2001:db8:0:1::", &ann, 1000));
+    CHECK(limits_may_try(outsiders, meters, "2001:db8::1", &ann, 1001000));
     CHECK(meter_of(meters, s("lincoln"), s("s-ann"), 1000));
-    CHECK(limits_may_try(outsiders, meters, "2001:db8::0", &ann, 1000) && !limits_may_try(outsiders, meters, "2001:db8::0", &bob, 1000));
+    CHECK(limits_may_try(outsiders, meters, "2001:db8::1", &ann, 1000) && !limits_may_try(outsiders, meters, "2001:db8::1", &bob, 1000));
+    map_free(outsiders);
+    outsiders = map_new(ADDRESSES_MAX);
+    for (int i = 0; i < 501; i++) { /* one each of many, and all of one */
+        snprintf(text, sizeof text, "::ffff:192.0.2.%d", i % 250);
+        limits_connect_failed(state, outsiders, text, 1000);
+        limits_connect_failed(state, outsiders, "192.0.2.1", 1000);
+        limits_connect_failed(state, outsiders, "fe80::1%eth0", 1000);
+    }
+    CHECK(limits_may_try(outsiders, meters, "::ffff:192.0.2.1", &bob, 1000) && limits_may_try(outsiders, meters, "192.0.2.2", &bob, 1000));
+    CHECK(!limits_may_try(outsiders, meters, "192.0.2.1", &bob, 1000) && !limits_may_try(outsiders, meters, "fe80::1%eth0", &bob, 1000));
     map_free(meters);
     map_free(outsiders);
     map_free(state);
@@ -369,8 +388,14 @@ static void identities(void) {
     CHECK(span_same(back.subject, longest.subject) && span_same(back.room, longest.room));
     CHECK(identity_is_ours(text, nonce) && !identity_is_ours(text, "0123456789abcdeF"));
     CHECK(!identity_is_ours("lincoln/s-ann", nonce) && !identity_is_ours(NULL, nonce) && !identity_is_ours(nonce, nonce));
-    CHECK(identity_may_read(state, text, beat));
-    CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/"));
+    for (int again = 0; again < 2; again++) { /* as if it were delivered to two in a row, or after something else */
+        CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/"));
+        CHECK(identity_may_read(state, text, beat) && identity_may_read(state, text, beat));
+        CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/note/+"));
+        CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/note/s-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+        CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/feedback/s-abcdefghijklmnopqs"));
+        CHECK(identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-9999/note/s-abcdefghijklmnopqr"));
+    }
     CHECK(!identity_may_read(state, text, "tenant/abcdefghijklmnopqrst/music_room/ABCDEFGH-999"));
     apply(state, "close abcdefghijklmnopqrst ABCDEFGH-9999");
     identity_write(state, &longest, nonce, text);

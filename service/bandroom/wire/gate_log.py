@@ -42,6 +42,9 @@ class LimitKey(StrEnum):
     TENANT_MSGS = "tenant_msgs"
     TENANT_BYTES = "tenant_bytes"
     CONTROL_MSGS = "control_msgs"
+    CONTROL_BYTES = "control_bytes"
+    PRESENCE_MSGS = "presence_msgs"
+    PRESENCE_BYTES = "presence_bytes"
     CLOCK_MSGS = "clock_msgs"
     SUBS = "subs"
 

@@ -45,6 +45,9 @@ DEFAULTS: Final = MappingProxyType(
         LimitKey.TENANT_MSGS: Allowance(2_000, 600),
         LimitKey.TENANT_BYTES: Allowance(320_000, 96_000),
         LimitKey.CONTROL_MSGS: Allowance(10, 40),
+        LimitKey.CONTROL_BYTES: Allowance(10_000, 40_000),
+        LimitKey.PRESENCE_MSGS: Allowance(2, 40),
+        LimitKey.PRESENCE_BYTES: Allowance(400, 8_000),
         LimitKey.CLOCK_MSGS: Allowance(20, 40),
         LimitKey.SUBS: Allowance(20, 100),
     }

@@ -60,6 +60,8 @@ export class RoomClock extends EventTarget {
   #wall = 0;
   #running = false;
   #heardAt = 0;
+  /** When the latest ping that was answered was sent. */
+  #answeredAt = -Infinity;
   #silent = 0;
 
   get synced() {
@@ -129,9 +131,12 @@ export class RoomClock extends EventTarget {
   /** After a sleep: ask, and tell soon if nothing comes back. */
   probe() {
     if (!this.#running) return;
-    this.#silent = SILENT_BURSTS - 1;
+    const asked = this.now();
     this.burst();
-    this.#listen();
+    // What was on its way before the sleep says nothing of the connection.
+    this.#after(ANSWER_MS, () => {
+      if (this.#answeredAt < asked) this.dispatchEvent(new Event("silent"));
+    });
   }
 
   #listen() {
@@ -152,6 +157,7 @@ export class RoomClock extends EventTarget {
     if (t1 === undefined || !Number.isSafeInteger(server) || server <= 0) return;
     this.#sent.delete(sequence);
     this.#heardAt = this.now();
+    this.#answeredAt = Math.max(this.#answeredAt, t1);
     this.#silent = 0;
     this.filter.add(t1, server, server, t4);
     this.replies += 1;
