@@ -110,7 +110,7 @@ def test_the_warning_is_taken_back_when_the_room_is_used(music: Plane, how: str)
     ids=lambda command: command["cmd"],
 )
 def test_any_command_that_is_done_puts_the_closing_off(music: Plane, command: dict[str, Any]) -> None:
-    """One that leaves the room's own topics as they are, too: who gives it uses the room. One that is refused does not."""
+    """One that leaves the room's own topics as they are, too: who gives it uses the room. A refused one does not."""
     music.join(nickname="Ann")
     admin.enroll_device(music.control, LINCOLN, Subject("d-drum-3"), None)
     pass_time(music, 3400)
