@@ -22,8 +22,11 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Write database and keys to one file. It opens every door of this installation: keep it safe."""
+    place = Home(home)
+    if not place.database.exists():
+        raise CliError(f"nothing to back up: `bandroom up` never ran on {place.root}", err="not_found")
     try:
-        size = write_backup(Home(home), file)
+        size = write_backup(place, file)
     except FileExistsError as error:
         raise CliError(f"{file} exists already: choose another name", err="conflict") from error
     except StoreError as error:

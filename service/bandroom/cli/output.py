@@ -28,6 +28,7 @@ __all__ = [
     "JsonOption",
     "TenantOption",
     "clock_text",
+    "counted",
     "emit",
     "print_json",
     "print_table",
@@ -57,6 +58,11 @@ def clock_text(server_us: int, now_s: float | None = None) -> str:
     """
     then, now = time.localtime(server_us / 1e6), time.localtime(now_s)
     return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)
+
+
+def counted(count: int, what: str) -> str:
+    """So many of what ``what`` is one of: ``1 room``, ``2 rooms``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def emit(value: Mapping[str, Any], *, as_json: bool, lines: Iterable[str] | None = None) -> None:

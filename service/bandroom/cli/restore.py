@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from bandroom.cli.errors import CliError, ExitCode
-from bandroom.cli.output import DEFAULT, Home, HomeOption, JsonOption, emit
+from bandroom.cli.output import DEFAULT, Home, HomeOption, JsonOption, counted, emit
 from bandroom.runstate import NotRunning, RunInfo
 from bandroom.store import InUse, StoreError
-from bandroom.store.backup import prepare_restore
+from bandroom.store.backup import prepare_restore, read_backup
 from bandroom.store.backup import restore as put_back
 from bandroom.store.errors import Conflict
 from bandroom.supervisor import lock
@@ -47,11 +47,13 @@ def restore(
         raise CliError(str(error)) from error
     except OSError as error:
         raise CliError(f"cannot restore {file}: {error.strerror}") from error
-    emit({"file": str(file), "rooms": rooms}, as_json=as_json, lines=[f"Restored {rooms} rooms{advice}"])
+    emit({"file": str(file), "rooms": rooms}, as_json=as_json, lines=[f"Restored {counted(rooms, 'room')}{advice}"])
 
 
 def _restore(place: Home, file: Path) -> tuple[int, str]:
     """How many rooms, and what comes next."""
+    if not place.root.exists():
+        read_backup(file)  # a name that was mistyped makes no folder
     place.create()
     try:
         held = lock.take(place)

@@ -9,7 +9,7 @@ import typer
 
 from bandroom.cli.api import Api
 from bandroom.cli.errors import CliError
-from bandroom.cli.output import DEFAULT, HomeOption, JsonOption, emit, print_json, print_table
+from bandroom.cli.output import DEFAULT, HomeOption, JsonOption, counted, emit, print_json, print_table
 from bandroom.wire.gate_log import LimitKey
 from bandroom.wire.ids import OWN_TENANTS, TenantId
 from bandroom.wire.limits import Allowance
@@ -138,5 +138,5 @@ def delete(
             if typed.strip() != school:
                 raise CliError(f"{typed!r} is not {school}: nothing was deleted", err="bad_request")
         gone = api.post(f"/api/tenants/{school}/delete", {"confirm": str(school)})
-    counts = ", ".join(f"{gone[name]} {name}" for name in ("rooms", "members", "devices", "teachers"))
+    counts = ", ".join(counted(gone[f"{what}s"], what) for what in ("room", "member", "device", "teacher"))
     emit(gone, as_json=as_json, lines=[f"Deleted {school}: {counts}."])

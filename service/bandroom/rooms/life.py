@@ -204,7 +204,7 @@ def check_room_limit(control: Control, tenant: TenantId) -> None:
     row = control.store.tenant(tenant)
     limit = control.limits.max_rooms if row is None or row.max_rooms is None else row.max_rooms
     if control.store.for_tenant(tenant).open_rooms() >= limit:
-        raise Refused("limit", f"{tenant} has {limit} open rooms, as many as it may: close one first")
+        raise Refused("limit", f"open rooms of {tenant}: {limit}, as many as it may have; close one first")
 
 
 def _move_all(control: Control, change: Change, room: RoomRow) -> None:

@@ -94,7 +94,7 @@ def prepare_restore(home: Home, source: Path) -> int:
     Once ``home.pending_restore`` is there, the backup will be put back, whatever happens; before that nothing changed.
     Raises ``BadBackup`` for a file that is none, ``Conflict`` while another backup waits there.
     """
-    files = _read(source)
+    files = read_backup(source)
     home.create()
     if home.pending_restore.exists():
         raise Conflict(f"another backup is being put back: it waits in {home.pending_restore}")
@@ -167,8 +167,8 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     archive.addfile(info, io.BytesIO(data))
 
 
-def _read(source: Path) -> dict[str, bytes]:
-    """The files in a backup; only names that we write, whatever else an archive may hold."""
+def read_backup(source: Path) -> dict[str, bytes]:
+    """The files in a backup; only names that we write, whatever else an archive may hold. Raises ``BadBackup``."""
     files: dict[str, bytes] = {}
     try:
         with tarfile.open(source, "r:") as archive:

@@ -236,6 +236,12 @@ def test_a_backup_is_put_back_where_nothing_runs(start_stack: StartStack, home: 
         assert stack.info.pids == pids
         assert http.get("/api/tenants/lincoln/rooms/MUSIC-1234").json()["name"] == "After"
     stack.stop()
+    elsewhere = str(home.root.parent / "elsewhere")
+    for words in (("restore", str(bad)), ("restore", f"{file}x"), ("backup", f"{file}x")):
+        refused = stack.run(*words, "--home", elsewhere)
+        assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+        assert not Path(elsewhere).exists()
+    assert "never ran on" in refused.err
     assert stack.run("restore", file, "--json").json["rooms"] == 1
     stack = start_stack(home)
     with owner(stack) as http:

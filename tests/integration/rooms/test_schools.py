@@ -119,7 +119,7 @@ async def test_a_deleted_tenant_is_gone_and_its_clients_are_out(school: School) 
 
         code, out, err = school.cli("tenants", "delete", school.tenant, "--yes")
         assert code == 0, err
-        assert "1 rooms, 1 members, 1 devices" in out
+        assert "1 room, 1 member, 1 device, 0 teachers" in out
         async with asyncio.timeout(10):
             await asyncio.gather(*(ended(ear) for ear in (ann, teacher, board)))
     home = school.stack.home
