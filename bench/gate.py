@@ -160,14 +160,14 @@ def show_reload(it: dict[str, Any]) -> str:
 def parts(args: argparse.Namespace) -> dict[str, tuple[Callable[[], dict[str, Any]], Callable[[dict[str, Any]], str]]]:
     """What can be run: how it is measured and how it is shown."""
     quick, rounds = args.quick, 3 if args.quick else args.rounds
-    seconds = 1.0 if quick else args.seconds
+    seconds = args.seconds
     rooms, many = (10, 20) if quick else (100, 600)
     none: Kind = "no broker"
     return {
-        "cost": (lambda: gate_cost.measure(kinds(none), rooms, 30, seconds, rounds + rounds // 2), show_cost),
+        "cost": (lambda: gate_cost.measure(kinds(none), rooms, 30, seconds, rounds), show_cost),
         "large": (lambda: gate_cost.measure(kinds(none), many, 30, seconds, rounds), show_cost),
         "notes": (lambda: gate_cost.measure(kinds(), rooms, 30, seconds, rounds, notes=True), show_cost),
-        "connects": (lambda: gate_connects.measure(seconds, rounds), show_connects),
+        "connects": (lambda: gate_connects.measure(1.0 if quick else 2.5, 3 if quick else 12), show_connects),
         "flood": (
             lambda: gate_flood.measure(3.0 if quick else 12.0, 4.0 if quick else 35.0, 1 if quick else 2),
             show_flood,
@@ -183,8 +183,8 @@ def main() -> None:
         prog="bench.gate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", help="some of them, with commas between; all unless given")
-    parser.add_argument("--seconds", type=float, default=2.5, help="of a slice at saturation")
-    parser.add_argument("--rounds", type=int, default=12, help="of slices, one of each access control")
+    parser.add_argument("--seconds", type=float, default=0.4, help="of a slice at saturation")
+    parser.add_argument("--rounds", type=int, default=80, help="of slices at saturation, one of each access control")
     parser.add_argument("--quick", action="store_true", help="few and small: shows that it works, measures nothing")
     args = parser.parse_args()
     known = parts(args)

@@ -1,8 +1,8 @@
 """What a delivery costs: brokers side by side, everybody connected to each, and the load going from one to the next.
 
-A slice of a few seconds drives one broker as hard as it goes; the others hold their connections and rest. A round has a
-slice of each, in an order that rotates, so that whatever else the machine does falls on all alike. Compared are ratios
-within a round.
+A slice drives one broker as hard as it goes; the others hold their connections and rest. A round has a slice of each,
+in an order that rotates, and slices are short: what else a shared machine does changes within seconds, and is to fall
+on all alike. Compared are ratios within a round.
 """
 
 import json
@@ -28,7 +28,7 @@ from bench.school import PUMP_PASSWORD, Access, login, opened, pupils
 
 TREE = Path(__file__).parents[1]
 Kind = Access | Literal["no broker"]
-WARM_S = 0.4
+WARM_S = 0.15
 
 
 @dataclass(slots=True)

@@ -91,8 +91,11 @@ async def test_every_key_and_what_it_shows(school: School) -> None:
         await screen.shows("muted")
         screen.press("1")
         await room_is(lambda info: not info.muted, "Ann unmuted")
+        screen.press("l")
+        await screen.shows("open")  # what a key does goes by what is shown, which by now is that Ann is not muted
         screen.press("\x1b[Bx")
         await room_is(lambda info: ann.sub in info.muted, "Ann muted by the mark")
+        await screen.shows("muted")
         screen.press("x")
         await room_is(lambda info: not info.muted, "Ann unmuted by the mark")
         screen.press("s")
