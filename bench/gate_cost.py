@@ -28,7 +28,7 @@ from bench.school import PUMP_PASSWORD, Access, login, opened, pupils
 
 TREE = Path(__file__).parents[1]
 Kind = Access | Literal["no broker"]
-WARM_S = 0.15
+WARM_S = 0.05
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class Side:
         """Wait until nothing comes any more; how many octets still did."""
         late = 0
         while True:
-            time.sleep(0.1)
+            time.sleep(0.03)
             octets = self.crowd.mark()["octets"]
             if not octets:
                 return late

@@ -26,6 +26,8 @@ MOST_ROOMS = 1000  # above it names get longer, and packets differ in size
 CLIENT_ID = "bandroom_tempo-0"
 _PAYLOAD = b'{"rev":7,"n":1000,"bar":251,"pos":1,"bpm":120.0,"t":1790000000000000,"d":500000}'[:80].ljust(80)
 _TICK_S = 0.005
+SEND_BUFFER = 16_384
+"""Octets that wait for the broker: some hundred publishes, so that a slice is over soon after its end."""
 
 
 def topic(room: int) -> str:
@@ -124,6 +126,7 @@ def _send(sock: socket.socket, beats: list[bytes], rate: float) -> int:
 def main() -> None:
     spec = spec_told()
     sock = socket.socket(socket.AF_UNIX)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     sock.connect(spec["path"])
     sock.sendall(packets.connect(CLIENT_ID, spec["username"], spec["password"], keepalive_s=65535))
     assert sock.recv(16)[3] == 0, "refused"

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,6 +56,9 @@ CHROMIUM_ARGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# The page's metronome looks so often, and puts beats down so far ahead that being held up for less does no harm (ms).
+LOOK_MS = 25
+STALL_MS = 120
 TAP = Path(__file__).with_name("tap.js").read_text()
 # Every node that is connected to the speaker is connected to the tap as well.
 TAP_INIT = """
@@ -133,10 +137,30 @@ class Browser:
         page.on("console", self._console)
         await page.add_init_script(
             "window.beats = []; document.addEventListener('bandroom:beat', (e) => window.beats.push(e.detail));"
+            "window.stalls = []; let looked = performance.now();"
+            f"setInterval(() => {{ const now = performance.now(); if (now - looked > {STALL_MS}) {{"
+            f" window.stalls.push([looked, now]); }} looked = now; }}, {LOOK_MS});"
         )
         if tap:
             await page.add_init_script(f"window.tapSource = {json.dumps(TAP)};{TAP_INIT}")
         return page
+
+    @staticmethod
+    async def beats(page: Page) -> tuple[list[tuple[int, int]], list[int]]:
+        """Number and server time (µs) of each beat that the page put down, and the numbers of those that it left out,
+        but for beats that fell into a time in which the machine, busy with other tests, let the page do nothing: those
+        it has to leave out.
+        """
+        seen = [(entry["beat"], entry["due"]) for entry in await page.evaluate("window.beats")]
+        stalls = await page.evaluate("window.stalls")
+        left_out: list[int] = []
+        for (one, due), (two, next_due) in pairwise(seen):
+            assert one["n"] < two["n"], "a beat twice, or out of order"
+            for n in range(one["n"] + 1, two["n"]):
+                at = due + (next_due - due) * (n - one["n"]) / (two["n"] - one["n"])
+                if not any(since - LOOK_MS <= at <= until + LOOK_MS for since, until in stalls):
+                    left_out.append(n)
+        return [(beat["n"], beat["t"]) for beat, _ in seen], left_out
 
     def _console(self, message: ConsoleMessage) -> None:
         if "Content Security Policy" in message.text or "Uncaught" in message.text:
