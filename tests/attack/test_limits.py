@@ -458,7 +458,9 @@ def test_case_63_malformed_packets(arena: Arena, seed: int) -> None:
     arena.settle()
     own = {f"{ROOM}/note/{arena.me}", f"{ROOM}/midi/{arena.me}", f"tenant/{WILD}/presence/{arena.me}"}
     for topic in arena.topics_since_begin("the service"):
-        assert topic in own or topic.endswith(("/beat", "/note/s-marker")), f"{topic} from a pupil's garbage"
+        # The broker itself may still have to tell of those who flooded a moment ago.
+        is_anothers = topic.endswith(("/beat", "/note/s-marker")) or topic.startswith(f"{ROOM}/limit/s-")
+        assert topic in own or is_anothers, f"{topic} from a pupil's garbage"
 
 
 def test_the_room_of_the_attacker_still_plays(arena: Arena) -> None:
