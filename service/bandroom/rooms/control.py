@@ -257,6 +257,13 @@ class Control:
         change.effects.append(Publish(Room(room.tenant, room.room).info(), self.info_message(room)))
         return room
 
+    def found(self, room: Room) -> None:
+        """The broker holds this room's topics: they are cleared if it is on record no more, as of a school that was
+        deleted while the connection was lost.
+        """
+        if self.store.for_tenant(room.tenant).room(room.room) is None:
+            self._emit([Clear(room.tempo()), Clear(room.info())])
+
     def retained(self) -> list[Effect]:
         """All that the broker should hold: published anew whenever the service connects."""
         effects: list[Effect] = []

@@ -179,7 +179,10 @@ class RoomsService:
             self.connection = connection
             connection.on_unreadable = self._answer_unreadable
             await connection.subscribe(
-                Filter(Leaf.PRESENCE, None), Filter(Leaf.CONTROL, None), Filter(Leaf.MEMBER, None)
+                Filter(Leaf.PRESENCE, None),
+                Filter(Leaf.CONTROL, None),
+                Filter(Leaf.MEMBER, None),
+                Filter(Leaf.ROOM, None),
             )
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -234,6 +237,8 @@ class RoomsService:
                 if topic.subject is not None and topic.room is not None:
                     tenant, room, sub = topic.tenant, topic.room, topic.subject
                     await self.call(lambda: self.control.roster.stray(tenant, room, sub, self.control.now_us()))
+            case Leaf.ROOM if incoming.retained and message is not None and topic.room is not None:
+                await self.call(self.control.found, Room(topic.tenant, topic.room))
             case _:
                 pass
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
 from bandroom.auth.keys import load_keys
 from bandroom.auth.tokens import mint_service
-from bandroom.mqtt import Credential, Disconnected, UnixSocket, connect
+from bandroom.mqtt import Connection, Credential, Disconnected, UnixSocket, connect
+from bandroom.paths import Home
 from bandroom.testing import wait_until
-from bandroom.wire.ids import Role, Subject, TenantId
+from bandroom.wire.ids import Role, RoomId, Subject, TenantId
 from bandroom.wire.messages import LimitReport, Note, Presence, RoomInfo
-from bandroom.wire.topics import Filter, Leaf, assignment, presence
+from bandroom.wire.topics import Filter, Leaf, Room, assignment, presence
 
 from .conftest import Ear, School
 
@@ -99,6 +103,48 @@ def test_pupils_are_forgotten_within_a_minute(school: School) -> None:
     assert school.call("/api/renew", token).status_code == 403
 
 
+@asynccontextmanager
+async def beside_the_service(home: Home) -> AsyncGenerator[Connection]:
+    """A connection with the service's rights, beside its own."""
+    fresh = Credential(
+        "bandroom/rooms",
+        "bandroom_rooms_7",
+        lambda: mint_service(load_keys(home), Role.ROOMS, "rooms", now_s=int(time.time())),
+    )
+    async with connect(UnixSocket(str(home.broker_socket)), fresh, will=None, give_up_after_s=10) as connection:
+        yield connection
+
+
+@pytest.mark.rule("REV-8")
+async def test_what_is_left_of_a_room_that_nobody_knows_is_cleared(start_stack: Callable[..., Any], home: Home) -> None:
+    """The broker holds the topics of a room of no school, as when a service was killed right after it deleted one: the
+    next service finds and clears them, and lets all others be.
+    """
+    stack = start_stack(home)
+    stack.cli("tenants", "create", "lincoln")
+    room = stack.cli("rooms", "create", "--tenant", "lincoln")["room"]
+    known, gone = Room(TenantId("lincoln"), RoomId(room)), Room(TenantId("gone"), RoomId("MUSIC-1234"))
+    async with beside_the_service(home) as connection:
+        await connection.subscribe(Filter.of(known.info()), Filter.of(known.tempo()))
+        held: dict[str, Any] = {}
+        async with asyncio.timeout(20):
+            async for incoming in connection.messages:
+                held[incoming.topic.name] = incoming.message
+                if len(held) == 2:
+                    break
+            await connection.publish(gone.tempo(), held[known.tempo().name])
+            await connection.publish(gone.info(), held[known.info().name])
+            await connection.subscribe(Filter.of(gone.info()), Filter.of(gone.tempo()))
+            old = stack.kill("service")
+            async for incoming in connection.messages:
+                held[incoming.topic.name] = incoming.message
+                if held.get(gone.info().name, 0) is held.get(gone.tempo().name, 0) is None:
+                    break
+        await asyncio.to_thread(stack.wait_restarted, "service", old)
+        assert held[known.info().name] is not None
+        assert held[known.tempo().name] is not None
+
+
 @pytest.mark.rule("REV-8")
 async def test_a_deleted_tenant_is_gone_and_its_clients_are_out(school: School) -> None:
     """Pupil, teacher and device are disconnected and refused; no topic of it is retained; its id stays taken."""
@@ -123,11 +169,7 @@ async def test_a_deleted_tenant_is_gone_and_its_clients_are_out(school: School) 
         async with asyncio.timeout(10):
             await asyncio.gather(*(ended(ear) for ear in (ann, teacher, board)))
     home = school.stack.home
-    name = "bandroom_rooms_7"  # beside the service's own connection
-    fresh = Credential(
-        "bandroom/rooms", name, lambda: mint_service(load_keys(home), Role.ROOMS, "rooms", now_s=int(time.time()))
-    )
-    async with connect(UnixSocket(str(home.broker_socket)), fresh, will=None, give_up_after_s=10) as connection:
+    async with beside_the_service(home) as connection:
         await connection.subscribe(*(Filter(leaf, school.tenant) for leaf in Leaf))
         other.do(mark, "lock")
         await connection.subscribe(Filter(Leaf.ROOM, mark.tenant, mark.room))

@@ -11,6 +11,7 @@ from bandroom.wire.gate_log import LimitKey
 from bandroom.wire.ids import RoomId, Subject
 from bandroom.wire.limits import DEFAULTS, MAX_RATE, Allowance
 from bandroom.wire.messages import Presence, RoomInfo
+from bandroom.wire.topics import Room
 
 from .conftest import LINCOLN, TWIN, Plane
 
@@ -130,6 +131,18 @@ def test_a_kill_in_the_middle_of_deleting_leaves_nothing_retained(plane: Plane) 
     assert cleared == {"tenant/lincoln/device/d-bass/room", "tenant/lincoln/device/d-drum/room"}
     (kept,) = [effect.topic.name for effect in retained if isinstance(effect, Publish)]
     assert kept == "tenant/lincoln-2/device/d-drum/room"
+
+
+@pytest.mark.rule("REV-8")
+def test_topics_of_a_room_that_nobody_knows_are_cleared_when_found(plane: Plane) -> None:
+    """Of a school that was deleted while the connection was lost, say; a room on record is let be, closed or open."""
+    plane.create()
+    plane.drain()
+    known, gone = Room(LINCOLN, RoomId("MUSIC-1234")), Room(TWIN, RoomId("MUSIC-1234"))
+    plane.control.found(known)
+    assert plane.drain() == []
+    plane.control.found(gone)
+    assert plane.drain() == [Clear(gone.tempo()), Clear(gone.info())]
 
 
 def test_deleting_twice_or_nobody_is_refused(plane: Plane) -> None:
