@@ -54,7 +54,7 @@ bool limits_vain(struct map *state, struct map *meters, struct meter *own, struc
     return is_too_much;
 }
 
-/* Whoever has one IPv6 address has the 2^64 with the same first half. */
+/* Whoever has one IPv6 address has the 2^64 with the same first half. With `now_us` 0 none is made where there is none. */
 static struct meter *meter_of_network(struct map *addresses, const char *address, int64_t now_us) {
     struct in6_addr v6;
     bool is_v6 = inet_pton(AF_INET6, address, &v6) == 1 && !IN6_IS_ADDR_V4MAPPED(&v6);

@@ -56,9 +56,9 @@ CHROMIUM_ARGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# The page's metronome looks so often, and puts beats down so far ahead that being held up for less does no harm (ms).
+# The page's metronome looks so often, and puts beats down 160 ms ahead: being held up for less does no harm (ms).
 LOOK_MS = 25
-STALL_MS = 120
+STALL_MS = 160 - LOOK_MS  # as seen by another timer of the page
 TAP = Path(__file__).with_name("tap.js").read_text()
 # Every node that is connected to the speaker is connected to the tap as well.
 TAP_INIT = """

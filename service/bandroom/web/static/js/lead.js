@@ -141,8 +141,7 @@ export class Lead extends EventTarget {
 
   async #putOut(keepCode) {
     $("out-dialog").close();
-    const reply = await this.command("kick", { who: this.#asked, keep_code: keepCode });
-    if (reply && !keepCode) await this.#reload();
+    await this.command("kick", { who: this.#asked, keep_code: keepCode });
   }
 
   #mark(mute) {
@@ -241,7 +240,7 @@ export class Lead extends EventTarget {
       const plain = !(event.ctrlKey || event.metaKey || event.altKey || event.repeat);
       if (this.room && event.code === "KeyT" && plain && !isTyping(event.target)) this.#tap(event);
     });
-    press("t-code", async () => { if (await this.command("new_code")) this.#reload(); });
+    press("t-code", () => this.command("new_code"));
     onceSure($("t-close"), "Really close it?", async () => {
       if (await this.command("close")) this.page.leave("asked");
     });
