@@ -79,7 +79,7 @@ static const char *admit(struct mosquitto *handle, const char *address, const ch
     if (wrong)
         return wrong;
     struct meter *meter = meter_of(gate.meters, who.tenant, who.subject, now);
-    if (limit_exceeded(gate.log.good.state, meter, who.tenant, LIMIT_CONNECTS, 1, 0, now))
+    if (limit_exceeded(state_rates(gate.log.good.state, who.tenant), meter, LIMIT_CONNECTS, 1, 0, now))
         return "connecting too often";
     struct client *client = client_at(handle, sizeof *client);
     if (!client)
@@ -110,7 +110,7 @@ int on_auth(int event, void *data, void *unused) {
         return BROKER_OK;
     gate.count[COUNT_REFUSED_CONNECTS]++;
     if (is_counted(address))
-        limits_connect_failed(gate.log.good.state, gate.addresses, address, now_us());
+        limits_connect_failed(state_rates(gate.log.good.state, NOTHING), gate.addresses, address, now_us());
     if (gate.refusals_logged++ < REFUSALS_LOGGED)
         mosquitto_log_printf(BROKER_NOTICE, "gate: connection from %s refused: %s", address, wrong);
     return BROKER_REFUSED;

@@ -26,29 +26,28 @@ bool meter_is_idle(void *meter, int64_t now_us) {
     return now_us - ((struct meter *)meter)->used_us > IDLE_US;
 }
 
-const char *limit_exceeded(struct map *state, struct meter *meter, struct span tenant, enum limit limit, double count,
-                           double bytes, int64_t now_us) {
-    struct rate of = state_rate(state, tenant, limit);
-    if (!meter || !bucket_take(&meter->bucket[limit], of, count, now_us))
-        return of.name;
-    return limit % 2 == 0 && limit <= LIMIT_PRESENCE_MSGS
-               ? limit_exceeded(state, meter, tenant, limit + 1, bytes, 0, now_us) : NULL;
+const char *limit_exceeded(const struct rate *rates, struct meter *meter, enum limit limit, double count, double bytes,
+                           int64_t now_us) {
+    if (rates && (!meter || !bucket_take(&meter->bucket[limit], rates[limit], count, now_us)))
+        return rates[limit].name;
+    bool has_bytes = limit % 2 == 0 && limit <= LIMIT_PRESENCE_MSGS;
+    return rates && has_bytes ? limit_exceeded(rates, meter, limit + 1, bytes, 0, now_us) : NULL;
 }
 
-const char *limits_pass(struct map *state, struct map *meters, const struct who *who, const struct topic *topic,
+const char *limits_pass(const struct rate *rates, struct map *meters, const struct who *who, const struct topic *topic,
                         double bytes, int64_t now_us) {
     if (!(who->role & (ROLE_STUDENT | ROLE_DEVICE)) || (topic->leaf != LEAF_NOTE && topic->leaf != LEAF_MIDI))
         return NULL;
     struct meter *room = meter_of(meters, topic->tenant, topic->room, now_us);
     struct meter *tenant = meter_of(meters, topic->tenant, NOTHING, now_us);
-    const char *why = limit_exceeded(state, room, topic->tenant, LIMIT_ROOM_MSGS, 1, bytes, now_us);
-    return why ? why : limit_exceeded(state, tenant, topic->tenant, LIMIT_TENANT_MSGS, 1, bytes, now_us);
+    const char *why = limit_exceeded(rates, room, LIMIT_ROOM_MSGS, 1, bytes, now_us);
+    return why ? why : limit_exceeded(rates, tenant, LIMIT_TENANT_MSGS, 1, bytes, now_us);
 }
 
-bool limits_vain(struct map *state, struct map *meters, struct meter *own, struct span tenant, int64_t now_us) {
+bool limits_vain(const struct rate *rates, struct map *meters, struct meter *own, struct span tenant, int64_t now_us) {
     struct meter *all = meter_of(meters, tenant, NOTHING, now_us);
-    double count = limit_exceeded(state, all, tenant, LIMIT_TENANT_VAIN, 1, 0, now_us) ? VAIN_MANY : 1;
-    bool is_too_much = limit_exceeded(state, own, tenant, LIMIT_VAIN, count, 0, now_us);
+    double count = limit_exceeded(rates, all, LIMIT_TENANT_VAIN, 1, 0, now_us) ? VAIN_MANY : 1;
+    bool is_too_much = limit_exceeded(rates, own, LIMIT_VAIN, count, 0, now_us);
     if (is_too_much && own)
         own->kept_out_to_us = now_us + KEPT_OUT_US;
     return is_too_much;
@@ -62,9 +61,9 @@ static struct meter *meter_of_network(struct map *addresses, const char *address
     return now_us ? meter_of(addresses, network, NOTHING, now_us) : map_at(addresses, network, NOTHING, NOTHING, 0);
 }
 
-void limits_connect_failed(struct map *state, struct map *addresses, const char *address, int64_t now_us) {
+void limits_connect_failed(const struct rate *rates, struct map *addresses, const char *address, int64_t now_us) {
     struct meter *meter = meter_of_network(addresses, address, now_us);
-    if (meter && limit_exceeded(state, meter, NOTHING, LIMIT_CONNECTS, 1, 0, now_us))
+    if (meter && limit_exceeded(rates, meter, LIMIT_CONNECTS, 1, 0, now_us))
         meter->kept_out_to_us = now_us + ADDRESS_KEPT_OUT_US;
 } /* without a meter there are more addresses than are counted: outsiders must not shut the door by numbers */
 

@@ -29,18 +29,18 @@ bool bucket_take(struct bucket *bucket, struct rate of, double cost, int64_t now
 struct meter *meter_of(struct map *meters, struct span tenant, struct span name, int64_t now_us);
 bool meter_is_idle(void *meter, int64_t now_us);
 
-/* Takes `count` from a limit's bucket and, where it has bytes behind it, `bytes` from theirs. NULL: all was there; else the
- * name of the limit that is exceeded. */
-const char *limit_exceeded(struct map *state, struct meter *meter, struct span tenant, enum limit limit, double count,
-                           double bytes, int64_t now_us);
+/* Takes `count` from a limit's bucket and, where it has bytes behind it, `bytes` from theirs. NULL: all was there, or there
+ * are no limits; else the name of the limit that is exceeded. `rates` are those of the tenant. */
+const char *limit_exceeded(const struct rate *rates, struct meter *meter, enum limit limit, double count, double bytes,
+                           int64_t now_us);
 /* What a message that is allowed costs room and tenant. Not a teacher's: pupils must not use up the room for theirs. */
-const char *limits_pass(struct map *state, struct map *meters, const struct who *who, const struct topic *topic,
+const char *limits_pass(const struct rate *rates, struct map *meters, const struct who *who, const struct topic *topic,
                         double bytes, int64_t now_us);
 /* Counts one packet in vain. True: so many, for so long, that the client must go; it is kept out a while. */
-bool limits_vain(struct map *state, struct map *meters, struct meter *own, struct span tenant, int64_t now_us);
+bool limits_vain(const struct rate *rates, struct map *meters, struct meter *own, struct span tenant, int64_t now_us);
 
 /* Failed CONNECTs by address; by the first half of an IPv6 address. While one is at its limit only those subjects are judged
  * that were let in lately, so that one pupil behind a school's one address cannot lock out a class that is playing. False
  * for a subject that is kept out as well, before a signature is worked out: hundreds of them come back at once. */
-void limits_connect_failed(struct map *state, struct map *addresses, const char *address, int64_t now_us);
+void limits_connect_failed(const struct rate *rates, struct map *addresses, const char *address, int64_t now_us);
 bool limits_may_try(struct map *addresses, struct map *meters, const char *address, const struct who *who, int64_t now_us);

@@ -67,16 +67,24 @@ static enum leaf leaf_read(struct span text, bool in_room, struct span *subject)
     return leaf;
 }
 
-struct topic topic_read(struct span text) {
-    struct topic t = {.leaf = LEAF_NONE, .is_filter = memchr(text.at, '+', text.len)};
+/* A message is delivered to many in a row, so what its topic says is worked out once. */
+const struct topic *topic_read(const char *text) {
+    static char known[128]; /* a text that does not fit is longer than any of the contract's, and stays so when it is cut */
+    static struct topic topic = {.leaf = LEAF_NONE};
+    if (strcmp(text, known) == 0)
+        return &topic;
     struct span part[3] = {NOTHING, NOTHING, NOTHING};
-    if (span_matches(text, "tenant/(%t)/music_room/(%r)/(%*)", part))
-        t.leaf = leaf_read(part[2], true, &t.subject);
-    else if (span_matches(text, "tenant/(%t)/(%*)", part))
-        t.leaf = leaf_read(part[1], false, &t.subject);
-    t.tenant = part[0];
-    t.room = leaves[t.leaf].in_room ? part[1] : NOTHING;
-    return t;
+    memccpy(known, text, '\0', sizeof known - 1);
+    topic = (struct topic){.leaf = LEAF_NONE, .is_filter = strchr(known, '+')};
+    bool in_room = span_matches(span_of(known), "tenant/(%t)/music_room/(%r)/(%*)", part);
+    if (in_room || span_matches(span_of(known), "tenant/(%t)/(%*)", part)) {
+        struct span below = part[in_room ? 2 : 1];
+        topic.leaf = leaf_read(below, in_room, &topic.subject);
+        topic.prefix = (size_t)(below.at - known);
+        topic.tenant = part[0];
+        topic.room = in_room ? part[1] : NOTHING;
+    }
+    return &topic;
 }
 
 static bool has_right(const struct who *who, const struct topic *t, int own, int any) {
@@ -108,11 +116,11 @@ bool policy_may_publish(struct map *state, const struct who *who, const struct t
              state_is_muted(state, t->tenant, t->room, t->subject, who->role == ROLE_TEACHER));
 }
 
-bool policy_may_subscribe(struct map *state, const struct who *who, struct span filter) {
-    struct topic t = topic_read(filter);
+bool policy_may_subscribe(struct map *state, const struct who *who, const char *filter) {
+    const struct topic *t = topic_read(filter);
     if (who->role == ROLE_ROOMS)
-        return span_matches(filter, "tenant/%*", NULL);
-    return is_in_place(state, who, &t, leaves[t.leaf].hears_own, leaves[t.leaf].hears_any);
+        return span_matches(span_of(filter), "tenant/%*", NULL);
+    return is_in_place(state, who, t, leaves[t->leaf].hears_own, leaves[t->leaf].hears_any);
 }
 
 #define ZERO '0' /* from here on 75 printable characters stand for numbers */
@@ -144,28 +152,14 @@ struct who identity_read(const char *identity) {
                         .room = {identity + 4 + head, is_in ? prefix - head - 1 : 0}};
 }
 
-/* What stands below a room. A message is delivered to many in a row, so what its topic says is worked out once. */
-static const struct topic *topic_below_room(const char *text) {
-    static char known[64]; /* a text that does not fit is longer than any of the contract's, and stays so when it is cut */
-    static struct topic topic = {.leaf = LEAF_NONE};
-    if (strcmp(text, known) != 0) {
-        snprintf(known, sizeof known, "%s", text);
-        topic.leaf = strchr(known, '+') ? LEAF_NONE : leaf_read(span_of(known), true, &topic.subject);
-    }
-    return &topic;
-}
-
 bool identity_may_read(struct map *state, const char *identity, const char *text) {
+    const struct topic *t = topic_read(text);
+    const struct leaf_rules *leaf = &leaves[t->leaf];
+    size_t prefix = (size_t)(identity[1] - ZERO);
+    if (leaf->hears_any & (identity[0] - ZERO) && t->prefix == prefix && strncmp(text, identity + 4, prefix) == 0)
+        return !t->is_filter; /* in the hearer's own room, as nearly all are */
     struct who who = identity_read(identity);
-    struct span prefix = {identity + 4, (size_t)(identity[1] - ZERO)};
-    if (who.room.len > 0 && strncmp(text, prefix.at, prefix.len) == 0) { /* in the hearer's own room, as nearly all are */
-        const struct topic *below = topic_below_room(text + prefix.len);
-        return has_right(&who, below, leaves[below->leaf].hears_own, leaves[below->leaf].hears_any);
-    }
-    if (strchr(text, '+')) /* is in no topic's name */
-        return false;
     if (who.role == ROLE_ROOMS)
-        return strncmp(text, "tenant/", 7) == 0;
-    struct topic t = topic_read(span_of(text));
-    return is_in_place(state, &who, &t, leaves[t.leaf].hears_own, leaves[t.leaf].hears_any);
+        return !strchr(text, '+') && strncmp(text, "tenant/", 7) == 0;
+    return !t->is_filter && is_in_place(state, &who, t, leaf->hears_own, leaf->hears_any);
 }

@@ -30,17 +30,19 @@ enum leaf {
 struct topic {
     enum leaf leaf;
     struct span tenant, room, subject; /* a filter's may be "+"; empty where the leaf has none */
+    size_t prefix;                     /* the length of what says tenant and room */
     bool is_filter;                    /* it has a "+" */
 };
 
-/* Reads a topic name, or a filter whose tenant, room or subject may be `+`; LEAF_NONE: none of the contract's. */
-struct topic topic_read(struct span text);
+/* Reads a topic name, or a filter whose tenant, room or subject may be `+`; LEAF_NONE: none of the contract's. Good
+ * until the next call. */
+const struct topic *topic_read(const char *text);
 
 /* From here on `who` is as an identity has it. */
 enum limit policy_limit(const struct who *who, const struct topic *topic); /* that an attempt to publish there spends */
 bool policy_may_publish(struct map *state, const struct who *who, const struct topic *topic, int qos, bool retain);
 /* Granted only if everything that the filter can match is readable (rooms that are not open are held back at delivery). */
-bool policy_may_subscribe(struct map *state, const struct who *who, struct span filter);
+bool policy_may_subscribe(struct map *state, const struct who *who, const char *filter);
 
 /* An identity is everything that a client is judged by, in one string that the broker keeps with its client (as the user
  * name), so that judging a delivery takes one comparison and no look-up:

@@ -1,13 +1,12 @@
 #include "state.h"
 
-#include <math.h>
 #include <stdio.h>
 
 /* A pupil: four-note chords, on and off, eight times a second are 64 messages/s. A room: 30 pupils at 20/s each; heard by 30
  * that is 18,000 deliveries/s, an eighth of what one broker carries. A tenant: three such rooms at full speed, so
  * that two tenants gone wild leave a third of the broker to the others. Their bursts are what they may hold everybody up
  * with at once: 600 notes heard by 30 take the broker a seventh of a second. Bytes: 160 a message, topic included. */
-static const struct rate default_rates[LIMIT_COUNT] = {
+static const struct rate usual_rates[LIMIT_COUNT] = {
     [LIMIT_CLIENT_MSGS] = {"client_msgs", 100, 200},
     [LIMIT_CLIENT_BYTES] = {"client_bytes", 16000, 32000},
     [LIMIT_ROOM_MSGS] = {"room_msgs", 600, 600},
@@ -44,17 +43,18 @@ static const struct {
     [VERB_MEMBER] = {"member (%T) (%R) (%S)", 3},
 };
 
-static bool is_limit(struct span name) {
-    enum limit limit = LIMIT_CLIENT_MSGS;
-    while (limit <= LIMIT_SUBS && !span_is(name, default_rates[limit].name))
+/* One that the log may set; else one that it may not. */
+static enum limit limit_of(struct span name) {
+    enum limit limit = 0;
+    while (limit <= LIMIT_SUBS && !span_is(name, usual_rates[limit].name))
         limit++;
-    return limit <= LIMIT_SUBS;
+    return limit;
 }
 
 const char *entry_read(struct span text, struct entry *out) {
     for (*out = (struct entry){0}; out->verb < VERB_COUNT; out->verb++) {
         if (span_matches(text, verbs[out->verb].pattern, out->part))
-            return out->verb == VERB_LIMIT && !is_limit(out->part[1]) ? "unknown limit" : NULL;
+            return out->verb == VERB_LIMIT && limit_of(out->part[1]) > LIMIT_SUBS ? "unknown limit" : NULL;
     }
     return "no entry of any kind";
 }
@@ -64,9 +64,21 @@ struct fact {
     uint64_t said[VERB_COUNT];     /* the stamp of the last entry with this verb; 0: never */
     uint64_t changed;              /* a tenant's own fact: the stamp of the last entry about anything of it */
     int64_t void_to;               /* the highest of `revoke`, or of below `floor`: what was void once stays so */
-    double rate, burst;            /* of `limit` */
     char room[ROOM_MAX + 1];       /* of `assign` */
 };
+
+#define RATES span_of(" rates") /* beside a tenant's facts, under a name that no part of an entry can have */
+
+static bool limit_set(struct map *state, const struct span *part) {
+    struct rate *rates = map_at(state, part[0], RATES, NOTHING, sizeof usual_rates);
+    if (!rates)
+        return false;
+    if (!rates->name)
+        memcpy(rates, usual_rates, sizeof usual_rates);
+    struct rate *rate = &rates[limit_of(part[1])];
+    *rate = (struct rate){rate->name, (double)span_number(part[2]), (double)span_number(part[3])};
+    return true;
+}
 
 bool state_apply(struct map *state, const struct entry *entry, uint64_t stamp) {
     enum verb verb = entry->verb;
@@ -74,15 +86,11 @@ bool state_apply(struct map *state, const struct entry *entry, uint64_t stamp) {
     struct span third = verbs[verb].key == 3 ? part[2] : NOTHING;
     struct fact *fact = map_at(state, part[0], part[1], third, sizeof *fact);
     struct fact *tenant = map_at(state, part[0], NOTHING, NOTHING, sizeof *tenant);
-    if (!fact || !tenant)
+    if (!fact || !tenant || (verb == VERB_LIMIT && !limit_set(state, part)))
         return false;
     tenant->changed = fact->said[verb] = stamp;
     if (verb == VERB_ASSIGN)
         snprintf(fact->room, sizeof fact->room, "%.*s", PRINTED(part[2]));
-    if (verb == VERB_LIMIT) {
-        fact->rate = (double)span_number(part[2]);
-        fact->burst = (double)span_number(part[3]);
-    }
     bool is_device = part[1].at[0] == 'd';
     if (verb == (is_device ? VERB_FLOOR : VERB_REVOKE)) {
         int64_t to = span_number(part[2]) - is_device;
@@ -126,10 +134,8 @@ bool state_is_void(struct map *state, struct span tenant, struct span subject, i
            fact_of(state, tenant, token, NOTHING)->said[VERB_REVOKE_TOKEN];
 }
 
-struct rate state_rate(struct map *state, struct span tenant, enum limit limit) {
-    const struct rate *usual = &default_rates[limit];
-    const struct fact *own = fact_of(state, tenant, span_of(usual->name), NOTHING);
-    if (span_is(tenant, "bandroom")) /* the service's own messages are not limited */
-        return (struct rate){usual->name, HUGE_VAL, HUGE_VAL};
-    return own->said[VERB_LIMIT] ? (struct rate){usual->name, own->rate, own->burst} : *usual;
+const struct rate *state_rates(struct map *state, struct span tenant) {
+    bool is_service = span_is(tenant, "bandroom");
+    const struct rate *own = is_service ? NULL : map_at(state, tenant, RATES, NOTHING, 0);
+    return is_service || own ? own : usual_rates;
 }

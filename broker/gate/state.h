@@ -40,4 +40,5 @@ struct rate {
     const char *name;
     double rate, burst; /* a second, and at once */
 };
-struct rate state_rate(struct map *state, struct span tenant, enum limit limit); /* the tenant's own, or the default */
+/* By limit: the tenant's own, or the usual ones. NULL: no limits, for the service itself. */
+const struct rate *state_rates(struct map *state, struct span tenant);

@@ -3,8 +3,8 @@
 #include "clock.h"
 
 /* Counts what was refused, and ends the connection of who does not stop. */
-static bool refuse(struct client *client, struct meter *meter, struct span tenant, int64_t now) {
-    if (limits_vain(gate.log.good.state, gate.meters, meter, tenant, now)) {
+static bool refuse(struct client *client, const struct rate *rates, struct meter *meter, struct span tenant, int64_t now) {
+    if (limits_vain(rates, gate.meters, meter, tenant, now)) {
         gate.count[COUNT_FLOODERS]++;
         gate.is_urgent = true;
         if (client)
@@ -35,28 +35,29 @@ static bool on_write(const struct mosquitto_evt_acl_check *ask) {
         poll_log(); /* what the service tells of is in force before anybody hears of it */
     struct map *state = gate.log.good.state;
     struct who who = identity_read(mosquitto_client_username(ask->client));
-    struct topic topic = topic_read(span_of(ask->topic));
+    const struct topic *topic = topic_read(ask->topic);
     /* A Will comes after its DISCONNECT, and may tell of its own presence. One with a delay comes when nobody knows any
      * more whose credential was withdrawn since: it is not sent. */
-    bool is_will = last.what == LEFT && last.of == ask->client && topic.leaf == LEAF_PRESENCE;
+    bool is_will = last.what == LEFT && last.of == ask->client && topic->leaf == LEAF_PRESENCE;
     if (!client && !is_will)
         return false;
     double bytes = (double)(strlen(ask->topic) + ask->payloadlen);
-    bool is_ping = topic.leaf == LEAF_PING;
+    bool is_ping = topic->leaf == LEAF_PING;
     int64_t now = now_us();
+    const struct rate *rates = state_rates(state, who.tenant);
     struct meter *meter = meter_of(gate.meters, who.tenant, who.subject, now);
-    const char *why = limit_exceeded(state, meter, who.tenant, policy_limit(&who, &topic), 1, bytes, now);
-    if (!why && policy_may_publish(state, &who, &topic, ask->qos, ask->retain) &&
+    const char *why = limit_exceeded(rates, meter, policy_limit(&who, topic), 1, bytes, now);
+    if (!why && policy_may_publish(state, &who, topic, ask->qos, ask->retain) &&
         (!is_ping || span_matches((struct span){ask->payload, ask->payloadlen}, "%P", NULL))) {
-        why = limits_pass(state, gate.meters, &who, &topic, bytes, now);
+        why = limits_pass(rates, gate.meters, &who, topic, bytes, now);
         if (!why) {
             gate.last = (struct last){is_ping ? PINGED : ANYTHING, ask->topic};
             return true;
         }
     }
-    refuse(client, meter, who.tenant, now);
+    refuse(client, rates, meter, who.tenant, now);
     if (why)
-        over_limit(meter, &who, topic.room, why);
+        over_limit(meter, &who, who.room.len > 0 ? who.room : topic->room, why);
     /* 2.1 can say why: let the publish pass here, and MESSAGE refuse it. A Will, as a takeover brings it, never comes by
      * MESSAGE. */
     bool is_told = BROKER_2_1 && why && client && ask->qos > 0 && last.what != ADMITTED;
@@ -73,12 +74,13 @@ static bool on_filter(const struct mosquitto_evt_acl_check *ask) {
         return false;
     struct map *state = gate.log.good.state;
     struct who who = identity_read(mosquitto_client_username(ask->client));
+    const struct rate *rates = state_rates(state, who.tenant);
     struct meter *meter = meter_of(gate.meters, who.tenant, who.subject, now);
-    bool is_over = limit_exceeded(state, meter, who.tenant, LIMIT_SUBS, 1, 0, now);
+    bool is_over = limit_exceeded(rates, meter, LIMIT_SUBS, 1, 0, now);
     bool may = ask->access == MOSQ_ACL_UNSUBSCRIBE ||
-               (mosquitto_client_sub_count(ask->client) < state_rate(state, who.tenant, LIMIT_SUBS).burst &&
-                policy_may_subscribe(state, &who, span_of(ask->topic)));
-    return (may && !is_over) || refuse(client, meter, who.tenant, now);
+               ((!rates || mosquitto_client_sub_count(ask->client) < rates[LIMIT_SUBS].burst) &&
+                policy_may_subscribe(state, &who, ask->topic));
+    return (may && !is_over) || refuse(client, rates, meter, who.tenant, now);
 }
 
 int on_acl(int event, void *data, void *unused) {

@@ -38,12 +38,11 @@ static bool judge(struct span what, int qos, bool retain, struct span topic) {
         return false;
     identity_write(state, &who, NONCE, identity);
     struct who now = identity_read(identity);
-    struct topic t = topic_read(topic);
-    if (span_is(what, "publish"))
-        return policy_may_publish(state, &now, &t, qos, retain);
+    if (span_is(what, "publish")) /* the line ends with the topic */
+        return policy_may_publish(state, &now, topic_read(topic.at), qos, retain);
     if (span_is(what, "subscribe"))
-        return policy_may_subscribe(state, &now, topic);
-    return identity_may_read(state, identity, topic.at); /* the line ends with it */
+        return policy_may_subscribe(state, &now, topic.at);
+    return identity_may_read(state, identity, topic.at);
 }
 
 int main(void) {
