@@ -16,6 +16,7 @@ import argparse
 import random
 import time
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Any
 
 from bench import gate_connects, gate_cost, gate_flood, gate_log, gate_reload, gate_school, report
@@ -36,14 +37,17 @@ def verdict(met: bool | None) -> str:
 
 
 def middle(slices: Sequence[dict[str, Any]], kind: str, name: str) -> float:
-    return report.median_ci([it[name] for it in slices if it["kind"] == kind], _RNG, 1)[0]
+    return median([it[name] for it in slices if it["kind"] == kind])
 
 
 def ratio(slices: Sequence[dict[str, Any]], kind: str, to: str, name: str) -> tuple[float, float, float]:
     """The median of the ratios within a round, and the ends of its 95 % confidence interval."""
     value = {(it["round"], it["kind"]): it[name] for it in slices}
-    pairs = [value[n, kind] / value[n, to] for n in sorted({it["round"] for it in slices}) if (n, kind) in value]
-    return report.median_ci(pairs, _RNG)
+    pairs: dict[int, list[float]] = {}
+    for it in slices:
+        if it["kind"] == kind:
+            pairs.setdefault(it.get("start", 0), []).append(it[name] / value[it["round"], to])
+    return report.median_ci(list(pairs.values()), _RNG)
 
 
 def spelled(found: tuple[float, float, float]) -> str:
@@ -159,14 +163,14 @@ def show_reload(it: dict[str, Any]) -> str:
 
 def parts(args: argparse.Namespace) -> dict[str, tuple[Callable[[], dict[str, Any]], Callable[[dict[str, Any]], str]]]:
     """What can be run: how it is measured and how it is shown."""
-    quick, rounds = args.quick, 3 if args.quick else args.rounds
+    quick, rounds, starts = args.quick, 3 if args.quick else args.rounds, 1 if args.quick else args.starts
     seconds = args.seconds
     rooms, many = (10, 20) if quick else (100, 600)
     none: Kind = "no broker"
     return {
-        "cost": (lambda: gate_cost.measure(kinds(none), rooms, 30, seconds, rounds), show_cost),
-        "large": (lambda: gate_cost.measure(kinds(none), many, 30, seconds, rounds), show_cost),
-        "notes": (lambda: gate_cost.measure(kinds(), rooms, 30, seconds, rounds, notes=True), show_cost),
+        "cost": (lambda: gate_cost.measure(kinds(none), rooms, 30, seconds, rounds, starts), show_cost),
+        "large": (lambda: gate_cost.measure(kinds(none), many, 30, seconds, rounds, max(1, starts // 4)), show_cost),
+        "notes": (lambda: gate_cost.measure(kinds(), rooms, 30, seconds, rounds, starts, notes=True), show_cost),
         "connects": (lambda: gate_connects.measure(1.0 if quick else 2.5, 3 if quick else 12), show_connects),
         "flood": (
             lambda: gate_flood.measure(3.0 if quick else 12.0, 4.0 if quick else 35.0, 1 if quick else 2),
@@ -184,7 +188,8 @@ def main() -> None:
     )
     parser.add_argument("--parts", help="some of them, with commas between; all unless given")
     parser.add_argument("--seconds", type=float, default=0.4, help="of a slice at saturation")
-    parser.add_argument("--rounds", type=int, default=80, help="of slices at saturation, one of each access control")
+    parser.add_argument("--rounds", type=int, default=12, help="of slices at saturation, one of each access control")
+    parser.add_argument("--starts", type=int, default=8, help="of all brokers afresh, so many rounds each")
     parser.add_argument("--quick", action="store_true", help="few and small: shows that it works, measures nothing")
     args = parser.parse_args()
     known = parts(args)

@@ -2,7 +2,8 @@
 
 A slice drives one broker as hard as it goes; the others hold their connections and rest. A round has a slice of each,
 in an order that rotates, and slices are short: what else a shared machine does changes within seconds, and is to fall
-on all alike. Compared are ratios within a round.
+on all alike. Compared are ratios within a round. After some rounds all brokers are started afresh: how a broker's heap
+happens to lie makes a process faster or slower than its like by some percent for as long as it lives.
 """
 
 import json
@@ -134,29 +135,37 @@ def _no_broker(folder: Path, rooms: int, each: int) -> Iterator[Side]:
 
 
 def measure(
-    kinds: Sequence[Kind], rooms: int, each: int, seconds: float, rounds: int, *, notes: bool = False
+    kinds: Sequence[Kind], rooms: int, each: int, seconds: float, rounds: int, starts: int, *, notes: bool = False
 ) -> dict[str, Any]:
-    """So many rounds of all kinds. What is in no broker's place takes part in the first three."""
+    """`starts` times all brokers afresh, and so many rounds of all kinds each time.
+
+    What is in no broker's place takes part in the first rounds of the first start.
+    """
     slices: list[dict[str, Any]] = []
-    with ExitStack() as stack:
-        sides: list[Side] = []
-        for kind in kinds:
-            report.say(f"  {rooms * each:,} clients connect: {kind} …")
-            sides.append(stack.enter_context(side(kind, rooms, each, notes)))
-        for number in range(rounds):
-            at = number % len(sides)
-            for one in sides[at:] + sides[:at]:
-                if one.kind == "no broker" and number >= 3:
+    memory: dict[str, float] = {}
+    connected: dict[str, float] = {}
+    for start in range(starts):
+        with ExitStack() as stack:
+            sides: list[Side] = []
+            for kind in kinds:
+                if kind == "no broker" and start > 0:
                     continue
-                slices += [{"round": number, **one.slice(seconds)}]
-            report.say(f"  round {number + 1} of {rounds}: " + ", ".join(_brief(it) for it in slices[-len(sides) :]))
-        memory = {it.kind: round(it.kb_a_connection, 2) for it in sides}
-        connected = {it.kind: round(it.connected_in_s, 2) for it in sides}
+                report.say(f"  {rooms * each:,} clients connect: {kind} …")
+                sides.append(stack.enter_context(side(kind, rooms, each, notes)))
+            for number in range(rounds):
+                at = number % len(sides)
+                taking_part = [it for it in sides[at:] + sides[:at] if it.kind != "no broker" or number < 3]
+                found = [{"start": start, "round": start * rounds + number, **it.slice(seconds)} for it in taking_part]
+                report.say(f"  round {number + 1} of {rounds}: " + ", ".join(_brief(it) for it in found))
+                slices += found
+            memory |= {it.kind: round(it.kb_a_connection, 2) for it in sides}
+            connected |= {it.kind: round(it.connected_in_s, 2) for it in sides}
     return {
         "rooms": rooms,
         "each": each,
         "seconds": seconds,
         "rounds": rounds,
+        "starts": starts,
         "slices": slices,
         "kb_a_connection": memory,
         "connected_in_s": connected,

@@ -7,8 +7,9 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
@@ -45,16 +46,18 @@ def of_histogram(bounds: Sequence[int], counts: Sequence[int], largest: float) -
     return result
 
 
-def median_ci(values: Sequence[float], rng: random.Random, rounds: int = 2000) -> tuple[float, float, float]:
-    """The median, and the ends of its 95 % confidence interval by bootstrap."""
+def median_ci(groups: Sequence[Sequence[float]], rng: random.Random) -> tuple[float, float, float]:
+    """The median of all values, and the ends of its 95 % confidence interval.
 
-    def median(some: Sequence[float]) -> float:
-        ordered = sorted(some)
-        half = len(ordered) // 2
-        return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    By bootstrap, first of groups, then within each: values of one group may have an error in common.
+    """
 
-    medians = sorted(median(rng.choices(values, k=len(values))) for _ in range(rounds))
-    return median(values), percentile(medians, 0.025), percentile(medians, 0.975)
+    def again() -> Iterator[float]:
+        for group in rng.choices(groups, k=len(groups)):
+            yield from rng.choices(group, k=len(group))
+
+    medians = sorted(median(list(again())) for _ in range(2000))
+    return median([it for group in groups for it in group]), percentile(medians, 0.025), percentile(medians, 0.975)
 
 
 def machine() -> dict[str, Any]:

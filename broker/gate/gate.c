@@ -8,7 +8,7 @@
 #include <time.h>
 
 #define EXPORTED __attribute__((visibility("default")))
-enum { POLL_US = 25000, SWEEP_US = SECOND_US / 2 }; /* in a sweep every record is looked after */
+enum { POLL_US = 25000, SWEEP_US = SECOND_US }; /* in a sweep every record is looked after */
 
 struct gate gate;
 

@@ -14,11 +14,11 @@ struct bucket {
 /* What one subject, room, tenant or address has used. A subject's outlives its connections: to reconnect, to connect
  * several times or to send Wills wins nothing. */
 struct meter {
-    struct bucket bucket[LIMIT_COUNT];
     int64_t used_us, kept_out_to_us;
     int64_t told_us;  /* when its owner was last told of messages dropped; */
     uint64_t dropped; /* since then, */
     const char *why;  /* by which limit, */
+    struct bucket bucket[LIMIT_COUNT];
     char topic[TENANT_MAX + ROOM_MAX + SUBJECT_MAX + 32]; /* and where to tell */
 };
 

@@ -1,13 +1,11 @@
 #include "map.h"
 
-
 #define KEY_MAX 96 /* a tenant, a room and a subject or token id fit */
 
 struct node {
     struct node *next;
     uint64_t hash;
-    size_t key_len;
-    char key[KEY_MAX];
+    struct span key; /* behind the record, as it is looked at last */
     max_align_t record[];
 };
 
@@ -41,23 +39,17 @@ struct map *map_new(size_t limit) {
 }
 
 void *map_at(struct map *map, struct span a, struct span b, struct span c, size_t make) {
-    const struct span part[] = {a, b, c};
     char text[KEY_MAX];
-    struct span key = {text, 0};
-    for (size_t i = 0; i < 3; i++) {
-        if (key.len + part[i].len + 1 > KEY_MAX)
-            return NULL;
-        memcpy(text + key.len, part[i].at, part[i].len);
-        key.len += part[i].len;
-        text[key.len++] = '/'; /* no name has one, so names cannot run together */
-    }
+    struct span key = span_join((const struct span[]){a, b, c}, 3, text, KEY_MAX); /* no name has a "/" */
+    if (key.len == 0)
+        return NULL;
     uint64_t hash = hash_of(key);
     struct node **place = &map->slots[hash % MAP_SLOTS], *node;
-    while ((node = *place) && !(node->hash == hash && span_same(key, (struct span){node->key, node->key_len})))
+    while ((node = *place) && !(node->hash == hash && span_same(key, node->key)))
         place = &node->next;
-    if (!node && make && map->count < map->limit && (node = calloc(1, sizeof *node + make))) {
-        *node = (struct node){.hash = hash, .key_len = key.len};
-        memcpy(node->key, text, key.len);
+    if (!node && make && map->count < map->limit && (node = calloc(1, sizeof *node + make + key.len))) {
+        *node = (struct node){.hash = hash, .key = {(char *)node->record + make, key.len}};
+        memcpy((char *)node->record + make, text, key.len);
         *place = node;
         map->count++;
     }

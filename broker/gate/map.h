@@ -4,7 +4,7 @@
 #include "text.h"
 
 #ifndef MAP_SLOTS         /* a fuzzer has fewer */
-#define MAP_SLOTS 32768u /* 256 kB of pointers; with 200,000 records six share a slot; each slot is looked at twice a second */
+#define MAP_SLOTS 32768u /* 256 kB of pointers; with 200,000 records six share a slot; each slot is looked at once a second */
 #endif
 
 struct map;

@@ -70,6 +70,7 @@ static enum leaf leaf_read(struct span text, bool in_room, struct span *subject)
 /* A message is delivered to many in a row, so what its topic says is worked out once. */
 const struct topic *topic_read(const char *text) {
     static char known[128]; /* a text that does not fit is longer than any of the contract's, and stays so when it is cut */
+    static char place[sizeof known];
     static struct topic topic = {.leaf = LEAF_NONE};
     if (strcmp(text, known) == 0)
         return &topic;
@@ -78,11 +79,10 @@ const struct topic *topic_read(const char *text) {
     topic = (struct topic){.leaf = LEAF_NONE, .is_filter = strchr(known, '+')};
     bool in_room = span_matches(span_of(known), "tenant/(%t)/music_room/(%r)/(%*)", part);
     if (in_room || span_matches(span_of(known), "tenant/(%t)/(%*)", part)) {
-        struct span below = part[in_room ? 2 : 1];
-        topic.leaf = leaf_read(below, in_room, &topic.subject);
-        topic.prefix = (size_t)(below.at - known);
+        topic.leaf = leaf_read(part[in_room ? 2 : 1], in_room, &topic.subject);
         topic.tenant = part[0];
         topic.room = in_room ? part[1] : NOTHING;
+        topic.place = span_join(part, in_room ? 2 : 1, place, sizeof place);
     }
     return &topic;
 }
@@ -128,13 +128,12 @@ bool policy_may_subscribe(struct map *state, const struct who *who, const char *
 void identity_write(struct map *state, const struct who *who, const char *nonce, char out[IDENTITY_MAX]) {
     struct span room = who->role == ROLE_DEVICE ? state_room_of_device(state, who->tenant, who->subject) : who->room;
     bool is_in = room.len > 0 && state_is_open(state, who->tenant, room);
-    int prefix = snprintf(out + 4, IDENTITY_MAX - 4, is_in ? "tenant/%.*s/music_room/%.*s/" : "tenant/%.*s/",
-                          PRINTED(who->tenant), PRINTED(room));
+    int place = snprintf(out + 4, IDENTITY_MAX - 4, is_in ? "%.*s/%.*s/" : "%.*s/", PRINTED(who->tenant), PRINTED(room));
     out[0] = (char)(ZERO + who->role);
-    out[1] = (char)(ZERO + prefix);
+    out[1] = (char)(ZERO + place);
     out[2] = (char)(ZERO + who->tenant.len);
     out[3] = (char)(ZERO + who->subject.len);
-    snprintf(out + 4 + prefix, IDENTITY_MAX - 4 - (size_t)prefix, "%.*s%s", PRINTED(who->subject), nonce);
+    snprintf(out + 4 + place, IDENTITY_MAX - 4 - (size_t)place, "%.*s%s", PRINTED(who->subject), nonce);
 }
 
 bool identity_is_ours(const char *identity, const char *nonce) {
@@ -143,20 +142,18 @@ bool identity_is_ours(const char *identity, const char *nonce) {
 }
 
 struct who identity_read(const char *identity) {
-    size_t prefix = (size_t)(identity[1] - ZERO), tenant = (size_t)(identity[2] - ZERO);
-    size_t head = tenant + strlen("tenant//music_room/");
-    bool is_in = prefix > head;
+    size_t place = (size_t)(identity[1] - ZERO), tenant = (size_t)(identity[2] - ZERO);
     return (struct who){.role = (enum role)(identity[0] - ZERO),
-                        .tenant = {identity + 4 + strlen("tenant/"), tenant},
-                        .subject = {identity + 4 + prefix, (size_t)(identity[3] - ZERO)},
-                        .room = {identity + 4 + head, is_in ? prefix - head - 1 : 0}};
+                        .tenant = {identity + 4, tenant},
+                        .subject = {identity + 4 + place, (size_t)(identity[3] - ZERO)},
+                        .room = {identity + 4 + tenant + 1, place > tenant + 1 ? place - tenant - 2 : 0}};
 }
 
 bool identity_may_read(struct map *state, const char *identity, const char *text) {
     const struct topic *t = topic_read(text);
     const struct leaf_rules *leaf = &leaves[t->leaf];
-    size_t prefix = (size_t)(identity[1] - ZERO);
-    if (leaf->hears_any & (identity[0] - ZERO) && t->prefix == prefix && strncmp(text, identity + 4, prefix) == 0)
+    bool is_here = (size_t)(identity[1] - ZERO) == t->place.len && strncmp(identity + 4, t->place.at, t->place.len) == 0;
+    if (is_here && leaf->hears_any & (identity[0] - ZERO))
         return !t->is_filter; /* in the hearer's own room, as nearly all are */
     struct who who = identity_read(identity);
     if (who.role == ROLE_ROOMS)

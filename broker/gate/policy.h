@@ -30,7 +30,7 @@ enum leaf {
 struct topic {
     enum leaf leaf;
     struct span tenant, room, subject; /* a filter's may be "+"; empty where the leaf has none */
-    size_t prefix;                     /* the length of what says tenant and room */
+    struct span place;                 /* "<tenant>/<room>/", or "<tenant>/" */
     bool is_filter;                    /* it has a "+" */
 };
 
@@ -46,11 +46,11 @@ bool policy_may_subscribe(struct map *state, const struct who *who, const char *
 
 /* An identity is everything that a client is judged by, in one string that the broker keeps with its client (as the user
  * name), so that judging a delivery takes one comparison and no look-up:
- *   role, length of the prefix, of the tenant, of the subject (each as one printable character, '0' being 0),
- *   the prefix "tenant/<tenant>/music_room/<room>/" (or "tenant/<tenant>/": in no room that is open), subject, nonce.
+ *   role, length of the place, of the tenant, of the subject (each as one printable character, '0' being 0),
+ *   the place "<tenant>/<room>/" (or "<tenant>/": in no room that is open), subject, nonce.
  * It is written anew whenever an entry of the log changes what it says. The nonce tells it from a user name that
  * came from outside. */
-enum { NONCE_LEN = 16, IDENTITY_MAX = 4 + 21 + TENANT_MAX + ROOM_MAX + SUBJECT_MAX + NONCE_LEN };
+enum { NONCE_LEN = 16, IDENTITY_MAX = 4 + 3 + TENANT_MAX + ROOM_MAX + SUBJECT_MAX + NONCE_LEN };
 
 void identity_write(struct map *state, const struct who *who, const char *nonce, char out[IDENTITY_MAX]);
 bool identity_is_ours(const char *identity, const char *nonce);

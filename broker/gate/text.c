@@ -1,5 +1,15 @@
 #include "text.h"
 
+struct span span_join(const struct span *part, size_t count, char *out, size_t size) {
+    size_t len = 0;
+    for (; count > 0 && len + part->len < size; part++, count--) {
+        memcpy(out + len, part->at, part->len);
+        len += part->len;
+        out[len++] = '/';
+    }
+    return (struct span){out, count > 0 ? 0 : len};
+}
+
 /* A form is a row of pieces: `least` to `most` characters of `ranges`, each of which is its first and last character. */
 static const struct piece {
     const char *ranges;

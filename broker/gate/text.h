@@ -34,6 +34,9 @@ static inline int64_t span_number(struct span digits) {
     return strtoll(digits.at, NULL, 10);
 }
 
+/* The parts, each with a "/" behind it, in `out`. Empty: they do not fit. */
+struct span span_join(const struct span *part, size_t count, char *out, size_t size);
+
 /* Whether all of `text` is as `pattern` has it: its characters stand for themselves, but for
  *   %X   a name or number of the form X, of those in text.c; %x is that, or "+", the wildcard of a filter's level
  *   %*   all that is left, one character at least
