@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ class Broker:
     folder: Path
     port: int
     process: subprocess.Popen[bytes]
+    under: Sequence[str] = ()
 
     @property
     def socket_path(self) -> str:
@@ -41,7 +42,7 @@ class Broker:
         """Start it again on the same ports."""
         with suppress(FileNotFoundError):
             os.unlink(self.socket_path)
-        self.process = _start(self.folder)
+        self.process = _start(self.folder, self.under)
         _wait_ready(self)
 
     def pause(self) -> None:
@@ -59,8 +60,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(folder: Path, options: str = "allow_anonymous true\n", port: int | None = None) -> Iterator[Broker]:
-    """A Mosquitto on a loopback port and on `folder`/broker.sock, with `options` added to its configuration."""
+def running(
+    folder: Path, options: str = "allow_anonymous true\n", port: int | None = None, *, under: Sequence[str] = ()
+) -> Iterator[Broker]:
+    """A Mosquitto on a loopback port and on `folder`/broker.sock, with `options` added to its configuration.
+
+    `under` is the command, if any, that it is started by (valgrind …).
+    """
     if MOSQUITTO is None:
         raise RuntimeError("mosquitto is not installed")
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +77,7 @@ def running(folder: Path, options: str = "allow_anonymous true\n", port: int | N
         f"listener 0 {folder / 'broker.sock'}\nset_tcp_nodelay true\nmax_queued_messages 100\nsys_interval 0\n"
         f"check_retain_source false\nlog_type error\nlog_type warning\n{options}"
     )
-    broker = Broker(folder, port, _start(folder))
+    broker = Broker(folder, port, _start(folder, under), under)
     try:
         _wait_ready(broker)
         yield broker
@@ -84,10 +90,10 @@ def running(folder: Path, options: str = "allow_anonymous true\n", port: int | N
             broker.kill()
 
 
-def _start(folder: Path) -> subprocess.Popen[bytes]:
+def _start(folder: Path, under: Sequence[str]) -> subprocess.Popen[bytes]:
     assert MOSQUITTO is not None
     with (folder / "broker.log").open("ab") as log:
-        return subprocess.Popen([MOSQUITTO, "-c", str(folder / "mosquitto.conf")], stdout=log, stderr=log)
+        return subprocess.Popen([*under, MOSQUITTO, "-c", str(folder / "mosquitto.conf")], stdout=log, stderr=log)
 
 
 def _wait_ready(broker: Broker) -> None:

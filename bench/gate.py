@@ -3,6 +3,7 @@
     cost       3,000 subscribers: deliveries/s at saturation, CPU for each; bare, gate, acl_file, dynamic-security
     large      the same with 18,000 subscribers
     notes      30 players to 30 hearers in each room instead of one beat
+    work       instructions and cache misses of a delivery, under valgrind
     connects   letting somebody in: tokens, device passwords, and what the others do
     flood      other tenants' beats and clocks while one client floods, and 500 of one tenant
     school     18,000 devices at 60,000 deliveries a second; kill -9 of the broker, and the way back
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from bench import gate_connects, gate_cost, gate_flood, gate_log, gate_reload, gate_school, report
+from bench import gate_connects, gate_cost, gate_flood, gate_log, gate_reload, gate_school, gate_work, report
 from bench.gate_cost import Kind
 from bench.school import available
 
@@ -82,6 +83,17 @@ def show_cost(it: dict[str, Any]) -> str:
         " generator and crowd manage with a process in its place that only copies."
     )
     return "\n".join(lines)
+
+
+def show_work(it: dict[str, Any]) -> str:
+    rows: list[list[object]] = [
+        [line["load"], line["kind"], line["deliveries"], *(line[name] for name in gate_work.EVENTS),
+         line["idle_instructions_per_s"], line["idle_l2_misses_per_s"]]
+        for line in it["table"]
+    ]  # fmt: skip
+    head = ["load", "access", "deliveries", "instructions each", "L1 code misses", "L1 data misses", "L2 data misses",
+            "idle: instructions/s", "L2 misses/s"]  # fmt: skip
+    return report.table(head, rows)
 
 
 def show_connects(it: dict[str, Any]) -> str:
@@ -171,6 +183,7 @@ def parts(args: argparse.Namespace) -> dict[str, tuple[Callable[[], dict[str, An
         "cost": (lambda: gate_cost.measure(kinds(none), rooms, 30, seconds, rounds, starts), show_cost),
         "large": (lambda: gate_cost.measure(kinds(none), many, 30, seconds, rounds, max(1, starts // 4)), show_cost),
         "notes": (lambda: gate_cost.measure(kinds(), rooms, 30, seconds, rounds, starts, notes=True), show_cost),
+        "work": (lambda: gate_work.measure(("bare", "gate"), rooms, 30, 2.0 if quick else 8.0), show_work),
         "connects": (lambda: gate_connects.measure(1.0 if quick else 2.5, 3 if quick else 12), show_connects),
         "flood": (
             lambda: gate_flood.measure(3.0 if quick else 12.0, 4.0 if quick else 35.0, 1 if quick else 2),

@@ -83,7 +83,7 @@ class Side:
 
 
 @contextmanager
-def side(kind: Kind, rooms: int, each: int, notes: bool) -> Iterator[Side]:
+def side(kind: Kind, rooms: int, each: int, notes: bool, under: Sequence[str] = ()) -> Iterator[Side]:
     """One of them, ready. With `notes` as many again play, and what is heard are notes instead of beats."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bandroom-bench-")))
@@ -92,7 +92,9 @@ def side(kind: Kind, rooms: int, each: int, notes: bool) -> Iterator[Side]:
             return
         players = pupils(rooms, each, first=each) if notes else []
         leaf = Leaf.NOTE if notes else Leaf.BEAT
-        school = stack.enter_context(opened(folder, kind, rooms, each, leaves=(leaf,), also=players, unlimited=True))
+        school = stack.enter_context(
+            opened(folder, kind, rooms, each, leaves=(leaf,), also=players, unlimited=True, under=under)
+        )
         broker = school.broker
         empty_kb, began_s = report.rss_kb(broker.pid), time.monotonic()
         crowd = Crowd(school.tcp, school.clock.offset_us, school.logins, timed=False)

@@ -88,11 +88,13 @@ def opened(
     also: Sequence[Pupil] = (),
     unlimited: bool = False,
     tokens: bool = False,
+    under: Sequence[str] = (),
 ) -> Iterator[School]:
     """A school with `rooms` rooms of `each` devices behind a broker with that access control.
 
     `also` come in besides, with logins of their own; `unlimited` sets every limit of the gate out of reach; with
-    `tokens` every other one of a room is a pupil with a token instead of a device with a password.
+    `tokens` every other one of a room is a pupil with a token instead of a device with a password; `under` is the
+    command, if any, that the broker is started by.
     """
     home, clock = data.make(folder / "home")
     if tokens:
@@ -110,7 +112,7 @@ def opened(
         options = {"bare": _bare, "dynsec": _dynsec, "acl": _acl}[access](
             folder / "broker", everybody, [*logins, *others]
         )
-    with running(folder / "broker", options) as broker:
+    with running(folder / "broker", options, under=under) as broker:
         home.broker_socket.unlink(missing_ok=True)
         home.broker_socket.symlink_to(broker.socket_path)
         yield School(home, clock, broker, logins, others)
