@@ -78,8 +78,9 @@ def _window(one: Side, dumps: Path, seconds: float) -> tuple[dict[str, int], flo
     lines = dict(
         line.split(":", 1) for line in newest.read_text().splitlines() if line.startswith(("events:", "totals:"))
     )
+    # What is zero at the end of a line is left out.
     of = dict(zip(lines["events"].split(), map(int, lines["totals"].split()), strict=False))
-    return {name: sum(of[event] for event in events) for name, events in EVENTS.items()}, took_s, octets
+    return {name: sum(of.get(event, 0) for event in events) for name, events in EVENTS.items()}, took_s, octets
 
 
 def _control(pid: int, *what: str) -> None:
