@@ -211,9 +211,9 @@ class Arena:
             found = [message for _, message in ear.heard[self._since[name] :] if payload in message.payload]
             assert not found, f"{name} heard {found}"
 
-    def topics_since_begin(self, name: str) -> set[str]:
-        """All topics on which this victim has heard something since the attack began."""
-        return {message.topic for _, message in self.victims[name].heard[self._since[name] :]}
+    def heard_since_begin(self, name: str) -> list[tuple[str, bytes]]:
+        """Topic and payload of all that this victim has heard since the attack began."""
+        return [(message.topic, message.payload) for _, message in self.victims[name].heard[self._since[name] :]]
 
     def begin(self) -> None:
         """Before an attack: remember where the victims are. The attacker comes as somebody new."""
